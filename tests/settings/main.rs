@@ -93,6 +93,7 @@ fn shown(name: &str, settings: &Settings) -> String {
         "LOG_LEVEL" => settings.log_level.clone(),
         "LOG_FORMAT" if settings.log_format == LogFormat::Json => "json".to_owned(),
         "LOG_FORMAT" => "text".to_owned(),
+        "USAGE_KEPT_DAYS" => settings.usage_kept_days.to_string(),
         "WEBHOOK_ALLOW_PRIVATE" => settings.webhook_allow_private.to_string(),
         "MODEL_NAME" => settings.model_names.join("|"),
         "MODEL_DEVICE" => format!("{:?}", settings.model_device),

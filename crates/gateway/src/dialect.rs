@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
 use actix_web::web::ServiceConfig;
+use queue::Reading;
 use serde_json::Value;
 
 use crate::describe::Description;
+use crate::limit_headers;
 use crate::options::Options;
 use crate::refusal::Refusal;
 
@@ -26,13 +29,32 @@ pub(crate) trait Dialect: Send + Sync {
     /// Registers the routes, on each thread of the server. See [`crate::route`].
     fn configure(&self, app: &mut ServiceConfig);
 
+    /// Registers the operators' routes, which may have a listener of their own.
+    fn configure_admin(&self, _app: &mut ServiceConfig) {}
+
     /// Describes the routes for the OpenAPI document, which otherwise lacks them.
     fn describe(&self, _options: &Options) -> Description {
         Description::default()
     }
 
+    /// Adds headers with the state of limits to an answer. OpenAI's by default.
+    fn add_limits(&self, readings: &[Reading], headers: &mut HeaderMap) {
+        limit_headers::openai(readings, headers);
+    }
+
     /// Formats a refusal: returns the status and the JSON body.
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value);
+}
+
+/// The routes that a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Face {
+    /// All of them.
+    All,
+    /// All but the operators'.
+    Clients,
+    /// The operators', and the health check.
+    Operators,
 }
 
 /// All dialects of a gateway.
@@ -46,15 +68,20 @@ impl Dialects {
         Self(all.into())
     }
 
-    /// Registers the routes of all dialects. Longer prefixes come first, so that no pattern of a
-    /// more general dialect takes their paths.
-    pub(crate) fn configure(&self, app: &mut ServiceConfig) {
+    /// Registers the routes of all dialects that a listener serves. Longer prefixes come first, so that no pattern of
+    /// a more general dialect takes their paths.
+    pub(crate) fn configure(&self, app: &mut ServiceConfig, face: Face) {
         let mut all: Vec<&dyn Dialect> = self.0.iter().map(|dialect| &**dialect).collect();
         let longest = |dialect: &&dyn Dialect| {
             dialect.prefixes().iter().map(|prefix| prefix.len()).max().unwrap_or_default()
         };
         all.sort_by_key(|dialect| std::cmp::Reverse(longest(dialect)));
-        all.into_iter().for_each(|dialect| dialect.configure(app));
+        if face != Face::Operators {
+            all.iter().for_each(|dialect| dialect.configure(app));
+        }
+        if face != Face::Clients {
+            all.iter().for_each(|dialect| dialect.configure_admin(app));
+        }
     }
 
     /// Formats a refusal of a request for `path`, in the shape of the dialect that owns the path.
@@ -65,6 +92,13 @@ impl Dialects {
                 refusal.response(status).json(body)
             }
             None => refusal.response(refusal.status).finish(),
+        }
+    }
+
+    /// Adds headers with the state of limits to the answer to a request for `path`.
+    pub(crate) fn add_limits(&self, path: &str, readings: &[Reading], headers: &mut HeaderMap) {
+        if let Some(dialect) = self.owner(path) {
+            dialect.add_limits(readings, headers);
         }
     }
 

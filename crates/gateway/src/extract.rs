@@ -1,13 +1,17 @@
-//! [`Caller`] and [`Operator`]: who sends a request. A handler with such an argument refuses
-//! requests without an accepted key.
+//! [`Caller`], [`Submitter`] and [`Operator`]: who sends a request. A handler with such an argument
+//! refuses requests whose credential does not open the route.
+
+use std::ops::Deref;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures::future::LocalBoxFuture;
-use protocol::TenantId;
+use protocol::{Scope, TenantId};
 
-use crate::keys::{Access, KeyHash};
+use crate::auth::Access;
+use crate::limit_headers::Readings;
 use crate::middleware::{ClientAddress, Notes};
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -15,15 +19,54 @@ use crate::state::State;
 /// The header that carries the key.
 pub(crate) const KEY_HEADER: &str = "x-api-key";
 
-/// The tenant that owns a request's key.
+/// A client that may read what its tenant owns.
 #[derive(Debug)]
-pub(crate) struct Caller(pub(crate) TenantId);
+pub(crate) struct Caller(Arc<Access>);
 
-/// The client address of a request that carries the operators' key.
+impl Caller {
+    /// Returns the tenant whose tasks the credential opens.
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.0.owner
+    }
+
+    /// Returns what the credential opens.
+    pub(crate) fn access(&self) -> &Access {
+        &self.0
+    }
+}
+
+/// A [`Caller`] that may also submit, cancel and delete.
+#[derive(Debug)]
+pub(crate) struct Submitter {
+    caller: Caller,
+    /// Where the state of its limits is noted for the headers of the answer.
+    pub(crate) readings: Readings,
+}
+
+impl Deref for Submitter {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// The client of a request whose credential opens the operators' routes.
 #[derive(Debug)]
 pub(crate) struct Operator {
     /// The client's address, for the log.
     pub(crate) client: ClientAddress,
+    request: HttpRequest,
+}
+
+impl Operator {
+    /// Names the act that the request asks for, and what it is done to, for the audit log. Call it before the act, so
+    /// that one which fails has its line too.
+    pub(crate) fn acts(&self, act: &'static str, object: impl Into<String>) {
+        let mut extensions = self.request.extensions_mut();
+        let notes = Notes::of(&mut extensions);
+        (notes.act, notes.object) = (Some(act), Some(object.into()));
+    }
 }
 
 impl FromRequest for Caller {
@@ -32,10 +75,21 @@ impl FromRequest for Caller {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
+        Box::pin(async move { client(&request, Scope::Read).await.map(Self) })
+    }
+}
+
+impl FromRequest for Submitter {
+    type Error = Refusal;
+    type Future = LocalBoxFuture<'static, Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
         Box::pin(async move {
-            let tenant = access(&request).await?.tenant.ok_or_else(Refusal::invalid_key)?;
-            Notes::of(&mut request.extensions_mut()).tenant = Some(tenant.clone());
-            Ok(Self(tenant))
+            let caller = client(&request, Scope::Submit).await.map(Caller)?;
+            let readings = Readings::default();
+            Notes::of(&mut request.extensions_mut()).readings = Some(readings.clone());
+            Ok(Self { caller, readings })
         })
     }
 }
@@ -48,27 +102,53 @@ impl FromRequest for Operator {
         let request = request.clone();
         Box::pin(async move {
             let state = request.app_data::<web::Data<State>>();
-            if state.is_some_and(|state| !state.keys.has_operators()) {
-                return Err(Refusal::admin_closed());
-            }
-            match access(&request).await? {
-                Access { operator: true, .. } => {
-                    Ok(Self { client: ClientAddress::of(request.peer_addr()) })
-                }
-                Access { tenant: Some(_), .. } => Err(Refusal::not_operator()),
-                Access { tenant: None, .. } => Err(Refusal::invalid_key()),
+            let is_closed = state.is_some_and(|state| !state.auth.has_operators());
+            match authenticate(&request).await {
+                Ok(access) if access.has(Scope::Admin) => Ok(Self {
+                    client: ClientAddress::of(request.peer_addr()),
+                    request: request.clone(),
+                }),
+                _ if is_closed => Err(Refusal::admin_closed()),
+                Ok(_) => Err(Refusal::not_operator()),
+                Err(refusal) => Err(refusal),
             }
         })
     }
 }
 
-/// Returns what the request's key opens.
-async fn access(request: &HttpRequest) -> Result<Access, Refusal> {
-    let state = request.app_data::<web::Data<State>>();
-    match state.zip(presented_key(request.headers())) {
-        Some((state, key)) => state.keys.find(KeyHash::of(key)).await,
-        None => Ok(Access::default()),
+/// Returns what the request's credential opens, if it opens a tenant's tasks in this scope.
+async fn client(request: &HttpRequest, scope: Scope) -> Result<Arc<Access>, Refusal> {
+    let access = authenticate(request).await?;
+    if access.has(scope) {
+        return Ok(access);
     }
+    // The operators' key belongs to no tenant.
+    let refusal = match access.has(Scope::Read) {
+        true => Refusal::read_only(),
+        false => Refusal::invalid_key(),
+    };
+    Err(refusal)
+}
+
+/// Returns what the request's credential opens, and notes it for the log.
+async fn authenticate(request: &HttpRequest) -> Result<Arc<Access>, Refusal> {
+    let state = request.app_data::<web::Data<State>>();
+    let found = match state.zip(presented_key(request.headers())) {
+        Some((state, key)) => state.auth.find(key).await,
+        None => Err(Refusal::invalid_key()),
+    };
+    let mut extensions = request.extensions_mut();
+    let notes = Notes::of(&mut extensions);
+    match &found {
+        Ok(access) => {
+            notes.key = Some(access.key.clone());
+            if access.has(Scope::Read) {
+                notes.tenant = Some(access.owner.clone());
+            }
+        }
+        Err(refusal) => notes.refused = Some(refusal.code.as_str()),
+    }
+    found
 }
 
 /// Returns the key that a request carries: `X-API-Key: …`, or else `Authorization: Bearer …`.

@@ -19,11 +19,13 @@
 //! | `describe`   | builds what dialects add to the OpenAPI document |
 //! | `route`      | registers a route with its methods and how it is logged |
 //! | `refusal`    | `Refusal`: why a request is refused, without a format |
-//! | `keys`, `extract` | look keys up by hash; extract the caller of a request |
+//! | `auth`, `extract` | look credentials up by hash; extract the caller of a request |
 //! | `body`       | reads a body with limits on size and time |
 //! | [`validate`] | turns JSON into a request or the list of its problems; pure |
 //! | `idempotency` | detects repeated submits |
 //! | `records`    | what a dialect keeps beside a task |
+//! | `charge`, `limited`, `limit_headers` | the limits that hold for a task; describe one that has no room, and the state of all |
+//! | `usage`      | reports of use |
 //! | `submit`     | turns a validated request into a queued task |
 //! | `follow`     | follows a task: its events, its end |
 //! | `batches`    | processes batches: files of requests |
@@ -39,8 +41,10 @@
 //!               └── dialect: reply, shape, stream ◀─ Refusal, Task, Step ┘
 //! ```
 
+mod auth;
 mod batches;
 mod body;
+mod charge;
 mod describe;
 mod dialect;
 mod dialects;
@@ -49,7 +53,8 @@ mod follow;
 mod hangup;
 mod http10;
 mod idempotency;
-mod keys;
+mod limit_headers;
+mod limited;
 mod listen;
 mod middleware;
 pub mod operators;
@@ -66,7 +71,9 @@ mod schemas;
 pub mod server;
 mod state;
 mod submit;
+mod usage;
 pub mod validate;
 
+pub use listen::Listeners;
 pub use options::Options;
 pub use server::{ServeError, serve};

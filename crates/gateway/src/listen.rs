@@ -13,11 +13,12 @@ use actix_web::error::Error;
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
+use service::settings::Origins;
 
-use crate::dialect::Dialects;
+use crate::dialect::{Dialects, Face};
 use crate::hangup;
 use crate::http10::Stream;
-use crate::middleware::observe;
+use crate::middleware::{catch_panics, cors, observe};
 use crate::route;
 use crate::state::State;
 
@@ -38,30 +39,69 @@ pub(crate) struct Plan {
     pub(crate) grace: Duration,
 }
 
-/// Serves the dialects' routes on `listener` until the returned server is stopped.
+/// The sockets of a gateway.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For clients; for operators too, if they have none of their own.
+    pub public: TcpListener,
+    /// For operators.
+    pub admin: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(public: TcpListener) -> Self {
+        Self { public, admin: None }
+    }
+}
+
+/// Serves the dialects' routes on `listeners` until the returned server is stopped.
 ///
 /// # Errors
-/// If the socket cannot be used.
+/// If a socket cannot be used.
 pub(crate) fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     plan: &Plan,
-    state: web::Data<State>,
+    state: &web::Data<State>,
     dialects: &Dialects,
 ) -> io::Result<Server> {
-    let server = ServerBuilder::new()
+    let mut server = ServerBuilder::new()
         .workers(plan.threads.clamp(1, MAX_THREADS))
         .disable_signals()
         .shutdown_timeout(plan.grace.as_secs().max(1));
+    let Listeners { public, admin } = listeners;
+    let face = if admin.is_some() { Face::Clients } else { Face::All };
+    server = listen(server, public, face, plan, state, dialects)?;
+    if let Some(admin) = admin {
+        server = listen(server, admin, Face::Operators, plan, state, dialects)?;
+    }
+    Ok(server.run())
+}
+
+/// Adds a socket to the server.
+fn listen(
+    server: ServerBuilder,
+    listener: TcpListener,
+    face: Face,
+    plan: &Plan,
+    state: &web::Data<State>,
+    dialects: &Dialects,
+) -> io::Result<ServerBuilder> {
     let stopping = server.graceful_shutdown_signal();
     let (idle, client_timeout) = (plan.idle, plan.client_timeout);
-    let dialects = web::Data::new(dialects.clone());
+    let (state, dialects) = (state.clone(), web::Data::new(dialects.clone()));
     let address = listener.local_addr()?;
-    let server = server.listen("gateway", listener, move || {
+    let (name, origins) = match face {
+        Face::Operators => ("gateway-admin", Origins::None),
+        Face::All | Face::Clients => ("gateway", state.options.cors_origins.clone()),
+    };
+    server.listen(name, listener, move || {
         let app = App::new()
             .app_data(state.clone())
             .app_data(dialects.clone())
+            .wrap(from_fn(catch_panics))
+            .wrap(cors(&origins))
             .wrap(from_fn(observe))
-            .configure(|app| dialects.configure(app))
+            .configure(|app| dialects.configure(app, face))
             .default_service(web::to(route::no_such_path))
             .into_factory()
             .map_err(|error: Error| error.error_response());
@@ -84,6 +124,5 @@ pub(crate) fn serve(
             Ok((Stream::new(tcp), Protocol::Http1, peer))
         })
         .and_then(http)
-    })?;
-    Ok(server.run())
+    })
 }

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use protocol::ModelId;
+use protocol::{KeyLimits, ModelId};
 use queue::BlobStore;
-use service::logs::LogCounts;
-use service::settings::Aliases;
+use service::logs::{AuditLog, LogCounts};
+use service::settings::{Aliases, Origins, Rate};
 use tokio::sync::watch;
 use webhooks::Guard;
 
@@ -22,6 +22,8 @@ pub struct Options {
     pub key_changes: Option<watch::Receiver<Keys>>,
     /// Counters of this process's log writer, reported by `/health`.
     pub log_counts: LogCounts,
+    /// The log of operators' acts and of refused calls.
+    pub audit: AuditLog,
     /// The model for requests that name none (`MODEL_NAME`).
     pub default_model: ModelId,
     /// Further models that requests may name even if no worker serves them (`MODEL_NAME`).
@@ -43,6 +45,8 @@ pub struct Options {
     pub max_tenant_tasks: u64,
     /// Maximum size of all waiting tasks together, in bytes (`MAX_QUEUE_BYTES`).
     pub max_queue_bytes: u64,
+    /// The limits on the use of owners and routes.
+    pub common_limits: CommonLimits,
     /// Allows webhooks to private and loopback addresses (`WEBHOOK_ALLOW_PRIVATE`).
     pub webhook_allow_private: bool,
     /// Maximum wait for the queue before the gateway responds with 503.
@@ -58,12 +62,23 @@ pub struct Options {
     pub silent_wait: Duration,
     /// Other names of models, for the routes of OpenAI and Anthropic (`MODEL_ALIASES`).
     pub model_aliases: Aliases,
+    /// The web pages whose scripts may call the API (`CORS_ORIGINS`).
+    pub cors_origins: Origins,
     /// The store of files and responses; `None` has them in the queue's store (`BLOB_URL`).
     pub blobs: Option<BlobStore>,
     /// Maximum time for requests and webhooks in flight to finish after shutdown was requested.
     pub shutdown_grace: Duration,
     /// Number of HTTP threads; `None` starts one per core.
     pub threads: Option<usize>,
+}
+
+/// The limits that the operator sets for all owners and routes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CommonLimits {
+    /// Of each owner: all of its keys together (`OWNER_…`).
+    pub owner: KeyLimits,
+    /// Of each key on `POST /generate` (`RATE_LIMIT_GENERATE`).
+    pub generate: Option<Rate>,
 }
 
 /// The accepted keys. Their `Debug` output is redacted.
@@ -92,6 +107,7 @@ impl Options {
             admin_key: None,
             key_changes: None,
             log_counts: LogCounts::default(),
+            audit: AuditLog::default(),
             default_model,
             known_models: Vec::new(),
             max_prompt_bytes: 1024 * 1024,
@@ -102,6 +118,7 @@ impl Options {
             max_queue_size: 10_000,
             max_tenant_tasks: u64::MAX,
             max_queue_bytes: u64::MAX,
+            common_limits: CommonLimits::default(),
             webhook_allow_private: false,
             broker_timeout: Duration::from_secs(5),
             registry_age: Duration::from_secs(1),
@@ -109,6 +126,7 @@ impl Options {
             keep_alive: Duration::from_secs(10),
             silent_wait: Duration::from_secs(60),
             model_aliases: Aliases::default(),
+            cors_origins: Origins::None,
             blobs: None,
             shutdown_grace: Duration::from_secs(30),
             threads: None,

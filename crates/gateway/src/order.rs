@@ -40,7 +40,7 @@ impl Order {
     /// Returns the order to count the tokens of the prompt instead. It is urgent, because it takes milliseconds.
     pub(crate) fn into_count(self) -> Self {
         let result_ttl_s = self.queueing.result_ttl_s.min(COUNT_TTL_S);
-        let queueing = Queueing { lane: Lane::High, result_ttl_s, ..self.queueing };
+        let queueing = Queueing { lane: Some(Lane::High), result_ttl_s, ..self.queueing };
         Self { kind: TaskKind::Count, n: 1, webhook: None, queueing, ..self }
     }
 }
@@ -48,8 +48,8 @@ impl Order {
 /// The queueing options of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Queueing {
-    /// The priority.
-    pub lane: Lane,
+    /// The requested priority; `None` for the default.
+    pub lane: Option<Lane>,
     /// The earliest start.
     pub start: Start,
     /// Maximum wait before the task expires.

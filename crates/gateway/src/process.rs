@@ -1,7 +1,7 @@
 //! Runs the gateway as a process: `qwen-queue-gateway`, and the parts that `qwen-queue up` shares
 //! with it.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use service::settings::Secret;
 use service::{Process, Settings};
 use tokio::sync::watch;
 
-use crate::options::{Keys, Options};
+use crate::listen::Listeners;
+use crate::options::{CommonLimits, Keys, Options};
 
 /// Runs a gateway until a termination signal.
 ///
@@ -25,36 +26,42 @@ pub fn run(config: Option<&Path>) -> Result<()> {
         Ok(settings)
     };
     service::process::run(load()?, load, async |process| {
-        let listener = bind(&process.settings)?;
-        serve(listener, process).await
+        let listeners = bind(&process.settings)?;
+        serve(listeners, process).await
     })
 }
 
-/// Binds the port that the settings name.
+/// Binds the ports that the settings name.
 ///
 /// # Errors
-/// If the port is in use or the process may not bind it.
-pub fn bind(settings: &Settings) -> Result<TcpListener> {
-    let address = (settings.host, settings.port);
-    TcpListener::bind(address).with_context(|| {
-        format!(
-            "can't listen on {}:{}: stop what uses the port, or set PORT to another",
-            settings.host, settings.port
-        )
-    })
+/// If a port is in use or the process may not bind it.
+pub fn bind(settings: &Settings) -> Result<Listeners> {
+    let bind = |name: &str, (host, port): (IpAddr, u16)| {
+        let address = SocketAddr::new(host, port);
+        TcpListener::bind(address).with_context(|| {
+            format!("can't listen on {address}: stop what uses the port, or set {name} to another")
+        })
+    };
+    let public = bind("PORT", (settings.host, settings.port))?;
+    let admin = settings.admin_address.map(|address| bind("ADMIN_PORT", address)).transpose()?;
+    Ok(Listeners { public, admin })
 }
 
 /// Serves until [`Process::stop`] is called.
 ///
 /// # Errors
 /// If the server fails.
-pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
-    let Process { settings, current, broker, log, stop } = process;
+pub async fn serve(listeners: Listeners, process: Process) -> Result<()> {
+    let Process { settings, current, broker, log, audit, stop } = process;
     service::store::check_bounds(&*broker, &settings).await;
+    let admin = match &listeners.admin {
+        Some(admin) => format!(", /admin on http://{}", admin.local_addr()?),
+        None => String::new(),
+    };
     tracing::info!(
         target: "gateway.process",
-        "listening on http://{}, the queue is {}",
-        listener.local_addr()?,
+        "listening on http://{}{admin}, the queue is {}",
+        listeners.public.local_addr()?,
         broker.name()
     );
     let shutdown = async move { stop.cancelled().await };
@@ -62,10 +69,11 @@ pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
     let options = Options {
         key_changes: Some(keys),
         log_counts: log.counts(),
+        audit,
         blobs: Some(service::blobs::open(&settings, &broker)?),
         ..options(&settings)
     };
-    crate::serve(listener, broker, options, shutdown).await?;
+    crate::serve(listeners, broker, options, shutdown).await?;
     tracing::info!(target: "gateway.process", "stopped");
     Ok(())
 }
@@ -83,10 +91,15 @@ fn options(settings: &Settings) -> Options {
         max_queue_size: settings.max_queue_size,
         max_tenant_tasks: settings.max_tenant_tasks,
         max_queue_bytes: settings.max_queue_bytes,
+        common_limits: CommonLimits {
+            owner: settings.owner_limits,
+            generate: settings.rate_limit_generate,
+        },
         webhook_allow_private: settings.webhook_allow_private,
         admin_key: admin,
         model_aliases: settings.model_aliases.clone(),
         silent_wait: settings.silent_wait,
+        cors_origins: settings.cors_origins.clone(),
         known_models: settings.served_ids().skip(1).collect(),
         ..Options::new(api, settings.model_id())
     }

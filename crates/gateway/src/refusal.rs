@@ -2,15 +2,18 @@
 //! return it; the dialect that owns the request's path gives it its shape
 //! ([`crate::dialect::Dialect::shape`]).
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
-use protocol::{ErrorType, InvalidId, TaskError, TaskId};
-use queue::{Bound, BrokerError};
+use protocol::{ErrorType, InvalidId, Lane, ModelId, TaskError, TaskId};
+use queue::{Bound, BrokerError, Exhausted, Reading};
 
-use crate::validate::{FieldError, JsonError};
+use crate::limited::{self, Limited};
+use crate::validate::{FieldError, JsonError, echo};
 
 /// The `Retry-After` of a response while the queue is unavailable, in seconds.
 const RETRY_UNAVAILABLE_S: u32 = 5;
@@ -24,6 +27,8 @@ pub(crate) enum Code {
     InvalidKey,
     /// The request has a key, but not the operators'.
     NotOperator,
+    /// The request's credential does not permit it.
+    PermissionDenied,
     /// The route is for operators, and no operators' key is configured.
     AdminClosed,
     /// No route has this path.
@@ -46,6 +51,8 @@ pub(crate) enum Code {
     BodyBroken,
     /// The queue has reached a limit.
     QueueFull(Bound),
+    /// A limit on use has no room.
+    LimitReached(Limited),
     /// The queue did not answer.
     Unavailable,
     /// This version cannot read the stored task.
@@ -70,6 +77,7 @@ impl Code {
         match self {
             Self::InvalidKey => "invalid_api_key",
             Self::NotOperator => "not_operator",
+            Self::PermissionDenied => "permission_denied",
             Self::AdminClosed => "admin_closed",
             Self::NoSuchPath => "no_such_path",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -83,6 +91,7 @@ impl Code {
             Self::QueueFull(Bound::Model) => "queue_full",
             Self::QueueFull(Bound::Tenant) => "tenant_queue_full",
             Self::QueueFull(Bound::Bytes) => "queue_memory_full",
+            Self::LimitReached(_) => "rate_limited",
             Self::Unavailable => "queue_unavailable",
             Self::UnreadableRecord => "unreadable_record",
             Self::TaskFailed(kind) => kind.as_str(),
@@ -97,7 +106,7 @@ impl Code {
     fn status(self) -> StatusCode {
         match self {
             Self::InvalidKey => StatusCode::UNAUTHORIZED,
-            Self::NotOperator | Self::AdminClosed => StatusCode::FORBIDDEN,
+            Self::NotOperator | Self::PermissionDenied | Self::AdminClosed => StatusCode::FORBIDDEN,
             Self::NoSuchPath | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ResultExpired => StatusCode::GONE,
@@ -106,7 +115,7 @@ impl Code {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::QueueFull(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::QueueFull(_) | Self::LimitReached(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable | Self::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
             Self::TaskFailed(kind) => match kind {
                 ErrorType::ContextLengthExceeded | ErrorType::InvalidRequest => {
@@ -154,6 +163,10 @@ pub(crate) struct Refusal {
     pub(crate) problems: Vec<FieldError>,
     /// Whether to try again.
     pub(crate) retry: Retry,
+    /// The exact wait, beside [`Retry::After`].
+    retry_ms: Option<u128>,
+    /// The state of the limit that has no room.
+    pub(crate) reading: Option<Box<Reading>>,
     /// The field that made a worker refuse the task.
     param: Option<Box<str>>,
     /// The methods that the path takes, for the `Allow` header.
@@ -171,7 +184,18 @@ impl Refusal {
         };
         let (message, reason) = (message.into(), reason.into());
         let problems = Vec::new();
-        Self { status, code, message, problems, retry, param: None, allow: None, reason }
+        Self {
+            status,
+            code,
+            message,
+            problems,
+            retry,
+            retry_ms: None,
+            reading: None,
+            param: None,
+            allow: None,
+            reason,
+        }
     }
 
     /// No accepted key.
@@ -183,6 +207,34 @@ impl Refusal {
     pub(crate) fn not_operator() -> Self {
         let message = "This key may not operate the service: show the one of ADMIN_API_KEY";
         Self::new(Code::NotOperator, message, "not the operators' key")
+    }
+
+    /// A key that may only read.
+    pub(crate) fn read_only() -> Self {
+        let message = "This API key may only read: to submit, cancel or delete, use one with the \
+                       scope 'submit'";
+        Self::new(Code::PermissionDenied, message, "the key may only read")
+    }
+
+    /// The key may not use this model.
+    pub(crate) fn model_not_allowed(model: &ModelId, allowed: &BTreeSet<ModelId>) -> Self {
+        let allowed: Vec<&str> = allowed.iter().map(ModelId::as_str).collect();
+        let message = format!(
+            "This API key may not use the model '{}'. Allowed: {}",
+            echo(model.as_str()),
+            allowed.join(", ")
+        );
+        Self::new(Code::PermissionDenied, message, "the key may not use the model")
+    }
+
+    /// The key may not use this lane.
+    pub(crate) fn lane_not_allowed(requested: Lane, highest: Lane) -> Self {
+        let message = format!(
+            "This API key may not use the priority '{}'; its most urgent one is '{}'",
+            requested.as_str(),
+            highest.as_str()
+        );
+        Self::new(Code::PermissionDenied, message, "the key may not use the lane")
     }
 
     /// No operators' key is configured.
@@ -261,6 +313,24 @@ impl Refusal {
     pub(crate) fn body_broken(reason: &impl fmt::Display) -> Self {
         let message = "The request body could not be read to its end";
         Self::new(Code::BodyBroken, message, format!("body broken off: {reason}"))
+    }
+
+    /// A limit on use has no room.
+    fn limit_reached(exhausted: Exhausted) -> Self {
+        let limited = Limited::of(&exhausted);
+        let wait = exhausted.retry_after.unwrap_or_default();
+        let (retry, retry_ms) = match limited {
+            Limited::TooLarge | Limited::Quota => (Retry::Never, None),
+            Limited::Requests | Limited::Tokens | Limited::InFlight => {
+                let wait = wait.min(Duration::from_secs(MAX_RETRY_S.into()));
+                let ms = wait.as_micros().div_ceil(1_000).max(1);
+                let seconds = u32::try_from(ms.div_ceil(1_000)).unwrap_or(MAX_RETRY_S);
+                (Retry::After(seconds), Some(ms))
+            }
+        };
+        let reason = format!("limit reached: {limited:?}");
+        let refusal = Self::new(Code::LimitReached(limited), limited::message(&exhausted), reason);
+        Self { retry, retry_ms, reading: Some(Box::new(exhausted.reading)), ..refusal }
     }
 
     /// The queue did not answer. The reason is only logged.
@@ -348,6 +418,9 @@ impl Refusal {
             }
             Retry::After(seconds) => {
                 response.insert_header((RETRY_AFTER, seconds));
+                if let Some(ms) = self.retry_ms {
+                    response.insert_header(("retry-after-ms", ms.to_string()));
+                }
             }
             Retry::Possible => {}
         }
@@ -397,7 +470,7 @@ impl From<BrokerError> for Refusal {
                 let retry = Retry::After(retry_after_s.clamp(1, MAX_RETRY_S));
                 Self { retry, ..Self::new(Code::QueueFull(bound), text.clone(), text) }
             }
-            BrokerError::LimitReached(_) => Self::internal(text),
+            BrokerError::LimitReached(exhausted) => Self::limit_reached(*exhausted),
             BrokerError::KeyReused { .. } => Self::invalid(vec![FieldError::new(
                 ["header".into(), "Idempotency-Key".into()],
                 "idempotency_key_reused",

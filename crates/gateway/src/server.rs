@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +12,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use webhooks::{Deliverer, Schedule, Secret, Secrets, Sender};
 
+use crate::auth::{Auth, Holder};
 use crate::batches::Processor;
 use crate::dialects;
-use crate::keys::{Holder, KeyRing};
-use crate::listen::{self, Plan};
+use crate::listen::{self, Listeners, Plan};
 use crate::options::{Keys, Options};
 use crate::state::State;
 
@@ -24,6 +23,9 @@ use crate::state::State;
 /// (60 s in nginx), so that the proxy closes first and never reuses a connection that is being
 /// closed.
 const IDLE: Duration = Duration::from_secs(75);
+
+/// The interval of reports of lines that were left out of the audit log.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The reason why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +53,7 @@ pub enum ServeError {
 /// # Errors
 /// If the keys are unusable, TLS cannot be set up, or the socket fails.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     broker: Arc<dyn Broker>,
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
@@ -70,25 +72,32 @@ pub async fn serve(
     // From here on, only hashes of the keys are kept.
     let mut options = options;
     let (api, admin) = (std::mem::take(&mut options.api_keys), options.admin_key.take());
-    let keys = Arc::new(KeyRing::new(&Keys { api, admin }));
-    let state = State::new(broker, keys.clone(), Arc::clone(&secrets), options, stopping);
+    let auth = Arc::new(Auth::new(&Keys { api, admin }));
+    let state = State::new(broker, auth.clone(), Arc::clone(&secrets), options, stopping);
 
     let plan = Plan { threads, client_timeout, idle: IDLE, grace };
     let state = web::Data::new(state);
     let processor = Processor::new(state.clone().into_inner(), dialects::batch_requests());
-    let server = listen::serve(listener, &plan, state, &dialects)?;
+    let server = listen::serve(listeners.into(), &plan, &state, &dialects)?;
 
     let deliveries = CancellationToken::new();
     let stop_with_us = deliveries.clone().drop_guard(); // also if the server breaks off
     let processing = tokio::spawn(processor.run());
     let delivering = tokio::spawn(deliverer.run(deliveries.clone(), grace));
+    let audit = state.options.audit.clone();
     let reloading = async {
         if let Some(changes) = key_changes {
-            follow_keys(changes, &keys, &secrets).await;
+            follow_keys(changes, &auth, &secrets).await;
         }
         std::future::pending::<()>().await; // the others' end is what counts
     };
 
+    let auditing = async {
+        loop {
+            tokio::time::sleep(AUDIT_INTERVAL).await;
+            audit.report_suppressed();
+        }
+    };
     let handle = server.handle();
     let stop_when_told = async {
         shutdown.await;
@@ -101,7 +110,9 @@ pub async fn serve(
         ended = server => ended?,
         () = stop_when_told => {}
         () = reloading => {}
+        () = auditing => {}
     }
+    audit.finish();
     drop(stop_with_us);
     stop.send_replace(true);
     if let Err(error) = processing.await {
@@ -147,7 +158,7 @@ fn check_keys(keys: &[String], admin: Option<&str>) -> Result<(), ServeError> {
 }
 
 /// Applies each change of the keys.
-async fn follow_keys(mut changes: watch::Receiver<Keys>, ring: &KeyRing, secrets: &Secrets) {
+async fn follow_keys(mut changes: watch::Receiver<Keys>, auth: &Auth, secrets: &Secrets) {
     loop {
         let keys = changes.borrow_and_update().clone();
         match check_keys(&keys.api, keys.admin.as_deref()) {
@@ -155,7 +166,7 @@ async fn follow_keys(mut changes: watch::Receiver<Keys>, ring: &KeyRing, secrets
                 // The secrets are added first and never removed: a task's webhook may be due after
                 // its key was removed.
                 secrets.add(webhook_secrets(&keys.api));
-                ring.change(&keys);
+                auth.change(&keys);
             }
             Err(error) => {
                 tracing::error!(target: "gateway.server", "the keys of before stay: {error}");

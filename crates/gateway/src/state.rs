@@ -8,7 +8,7 @@ use queue::{BlobLimits, BlobStore, Broker, BrokerError};
 use tokio::sync::{Notify, watch};
 use webhooks::Secrets;
 
-use crate::keys::Keys;
+use crate::auth::Auth;
 use crate::options::Options;
 use crate::patience;
 use crate::refusal::Refusal;
@@ -18,8 +18,8 @@ use crate::validate::{FieldError, UNKNOWN_MODEL, echo};
 /// Shared by all requests on all threads. Knows no dialect.
 pub(crate) struct State {
     pub(crate) broker: Arc<dyn Broker>,
-    /// The accepted keys of clients and operators.
-    pub(crate) keys: Arc<dyn Keys>,
+    /// The accepted credentials of clients and operators.
+    pub(crate) auth: Arc<Auth>,
     /// The live workers and their models.
     pub(crate) registry: Registry,
     /// The secrets that sign webhooks, by tenant.
@@ -38,7 +38,7 @@ impl State {
     /// Creates the state.
     pub(crate) fn new(
         broker: Arc<dyn Broker>,
-        keys: Arc<dyn Keys>,
+        auth: Arc<Auth>,
         secrets: Arc<Secrets>,
         options: Options,
         stopping: watch::Receiver<bool>,
@@ -47,7 +47,7 @@ impl State {
             Registry::new(Arc::clone(&broker), options.registry_age, options.broker_timeout);
         let own = || BlobStore::new(broker.clone(), BlobLimits::default());
         let blobs = options.blobs.clone().unwrap_or_else(own);
-        Self { broker, keys, registry, secrets, blobs, new_batch: Notify::new(), options, stopping }
+        Self { broker, auth, registry, secrets, blobs, new_batch: Notify::new(), options, stopping }
     }
 
     /// Waits for the broker's answer, for at most the configured timeout.

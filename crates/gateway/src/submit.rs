@@ -2,9 +2,12 @@
 //! no dialect.
 
 use actix_web::web;
-use protocol::{AnswerForm, Task, TaskId, TenantId};
+use protocol::{AnswerForm, Task, TaskId, TaskKind, TenantId};
 use queue::{Bounds, Charge, Idempotency, SubmitOptions, Submitted};
+use service::settings::Rate;
 
+use crate::charge;
+use crate::extract::Submitter;
 use crate::order::Order;
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -22,18 +25,43 @@ pub(crate) struct Accepted {
 /// Queues a task. With `idempotency`, it may be the task of an earlier submit.
 ///
 /// # Errors
-/// If the constraint cannot be enforced, the queue is full or unavailable, or the idempotency key
-/// was used for another body.
+/// If the caller may not use the model or the lane, a limit on its use has no room, the constraint cannot be enforced,
+/// the queue is full or unavailable, or the idempotency key was used for another body.
 pub(crate) async fn submit(
     state: &State,
-    tenant: TenantId,
+    caller: &Submitter,
     order: Order,
     idempotency: Option<Idempotency>,
 ) -> Result<Accepted, Refusal> {
-    submit_as(state, tenant, TaskId::new(), order, idempotency).await
+    submit_at(None, state, caller, order, idempotency).await
 }
 
-/// Queues a task like [`submit`], under an id. If there is one of that id, nothing changes.
+/// Queues a task like [`submit`], within the limit of the route that it was sent to.
+///
+/// # Errors
+/// As [`submit`].
+pub(crate) async fn submit_at(
+    route: Option<Rate>,
+    state: &State,
+    caller: &Submitter,
+    mut order: Order,
+    idempotency: Option<Idempotency>,
+) -> Result<Accepted, Refusal> {
+    let access = caller.access();
+    access.check_model(&order.model)?;
+    order.queueing.lane = Some(match order.kind {
+        // The service itself chose its lane.
+        TaskKind::Count => access.at_most(order.queueing.lane.unwrap_or_default()),
+        _ => access.lane(order.queueing.lane)?,
+    });
+    let charge = charge::of(access, &state.options.common_limits, route, &order);
+    let owner = access.owner.clone();
+    let accepted = submit_as(state, owner, TaskId::new(), order, idempotency, charge).await?;
+    caller.readings.set(&accepted.submitted.readings);
+    Ok(accepted)
+}
+
+/// Queues a task like [`submit`], under an id and for a charge. If there is one of that id, nothing changes.
 ///
 /// # Errors
 /// As [`submit`].
@@ -43,6 +71,7 @@ pub(crate) async fn submit_as(
     id: TaskId,
     order: Order,
     idempotency: Option<Idempotency>,
+    charge: Charge,
 ) -> Result<Accepted, Refusal> {
     let warnings = judge(&order.form).await?;
     let options = &state.options;
@@ -56,13 +85,13 @@ pub(crate) async fn submit_as(
         idempotency,
         start: queueing.start,
         expires_in: queueing.expires_in,
-        charge: Charge::default(),
+        charge,
     };
     let task = Task {
         id,
         tenant,
         model: order.model,
-        lane: queueing.lane,
+        lane: queueing.lane.unwrap_or_default(),
         kind: order.kind,
         prompt: order.prompt,
         n: order.n,

@@ -133,6 +133,32 @@ pub struct UsageCounts {
     pub compute_ms: u64,
 }
 
+impl UsageCounts {
+    /// Adds other amounts to these.
+    pub fn add(&mut self, more: &Self) {
+        let Self {
+            requests,
+            errors,
+            cancelled,
+            prompt_tokens,
+            cached_tokens,
+            completion_tokens,
+            images,
+            wait_ms,
+            compute_ms,
+        } = more;
+        self.requests += requests;
+        self.errors += errors;
+        self.cancelled += cancelled;
+        self.prompt_tokens += prompt_tokens;
+        self.cached_tokens += cached_tokens;
+        self.completion_tokens += completion_tokens;
+        self.images += images;
+        self.wait_ms += wait_ms;
+        self.compute_ms += compute_ms;
+    }
+}
+
 /// The use of one key for one model on one day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageRow {

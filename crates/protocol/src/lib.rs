@@ -11,6 +11,7 @@
 //! |-------------|----------|
 //! | [`ids`]     | newtypes: [`TaskId`], [`BlobId`], [`BatchId`], [`TenantId`], [`WorkerId`], [`Attempt`], [`EventSeq`] |
 //! | [`key`]     | [`ApiKey`], a managed key with its rights and limits; [`UsageRow`], what a key used |
+//! | [`day`]     | [`Day`], a day of the calendar (UTC), by which use is counted |
 //! | [`time`]    | [`Timestamp`], milliseconds since the Unix epoch on the **broker's** clock |
 //! | [`task`]    | [`Task`], a client's request: prompt, sampling, lane, limits |
 //! | [`state`]   | [`TaskState`] and its legal transitions |
@@ -31,6 +32,7 @@
 //! A state only moves forward: `queued → processing → completed | failed | cancelled`; a retry goes
 //! from `processing` to `queued` with the next [`Attempt`].
 
+pub mod day;
 pub mod estimate;
 pub mod event;
 pub mod ids;
@@ -47,6 +49,7 @@ pub use chat::{
     Constraint, Embedding, FinishReason, Logprobs, Message, ModelId, Part, Role, Sampling,
     SamplingField, TokenLogprob, TokenLogprobs, Tool, ToolCall, ToolChoice, Usage,
 };
+pub use day::{Day, InvalidDay};
 pub use estimate::{Estimate, Eta};
 pub use event::{Chunk, Event, EventBody};
 pub use ids::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chat::{Constraint, Message, ModelId, Sampling, Tool, ToolChoice};
+use chat::{Constraint, Message, ModelId, Part, Sampling, Tool, ToolChoice};
 use serde::{Deserialize, Serialize};
 
 use crate::{TaskId, TenantId};
@@ -217,6 +217,13 @@ impl Prompt {
     /// Returns whether it is a conversation without messages.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Chat(messages) if messages.is_empty())
+    }
+
+    /// Returns the number of images in it.
+    pub fn images(&self) -> usize {
+        let (Self::Chat(messages) | Self::Continued(messages)) = self else { return 0 };
+        let parts = messages.iter().flat_map(|message| &message.parts);
+        parts.filter(|part| matches!(part, Part::Image { .. })).count()
     }
 }
 

@@ -9,12 +9,13 @@
 //!
 //! | module       | contents |
 //! |--------------|----------|
-//! | [`Broker`], [`Operations`], [`Webhooks`], [`Blobs`], [`BlobBytes`], [`Batches`] (`contract/`) | the traits that every queue implements; their comments are the specification |
+//! | [`Broker`], [`Operations`], [`Webhooks`], [`Blobs`], [`BlobBytes`], [`Batches`], [`Metering`] (`contract/`) | the traits that every queue implements; their comments are the specification |
 //! | `submit.rs`  | [`SubmitOptions`]: when a task may start, deduplication, and the bounds of the queue |
 //! | [`redis`]    | [`RedisBroker`]: Streams and one Lua script per operation, for many machines |
 //! | [`sqlite`]   | [`SqliteBroker`]: a file, for one machine |
 //! | `blobs`      | [`BlobStore`]: streams uploaded files into bytes and records, bounded and without orphans |
 //! | [`watch`]    | wake-ups instead of polling: [`watch::Watch`], [`watch::CancelFeed`] |
+//! | `meters`     | the arithmetic of limits on use |
 //! | `limits`     | limits that both stores keep |
 //! | `lanes`      | the order in which a claim searches the lanes |
 //! | `estimate`   | a queued task's position and the likely time of its outcome |
@@ -46,6 +47,7 @@ mod estimate;
 mod handover;
 mod lanes;
 mod limits;
+mod meters;
 mod pace;
 pub mod redis;
 mod replay;

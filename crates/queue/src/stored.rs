@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    ApiKey, Attempt, Chunk, ErrorType, EventBody, KeyId, Lane, ModelId, Outcome, RecordError, Task,
-    TaskError, TaskId, TaskSnapshot, TaskState, TaskSummary, TenantId, Timestamp, WorkerId,
-    WorkerReport, record,
+    ApiKey, Attempt, Chunk, Day, ErrorType, EventBody, KeyId, Lane, ModelId, Outcome, RecordError,
+    Task, TaskError, TaskId, TaskSnapshot, TaskState, TaskSummary, TenantId, Timestamp, Usage,
+    WorkerId, WorkerReport, record,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,15 +14,21 @@ use crate::{BrokerError, Claimed, DeadLetter, Failure, Lease, MAX_TRIES_KEPT, St
 /// The reason in the `requeued` event of a task whose lease expired.
 pub(crate) const LEASE_EXPIRED: &str = "the worker's lease expired";
 
+/// The key for which the usage of tasks counts that no key submitted.
+pub(crate) const NO_KEY: &str = "none";
+
 /// An outcome in its stored form. Reading it produces the `ended` event.
 pub(crate) struct Ending {
     pub(crate) state: TaskState,
     pub(crate) outcome: String,
+    /// The tokens that a worker reported.
+    pub(crate) usage: Usage,
 }
 
 impl Ending {
     pub(crate) fn of(outcome: &Outcome) -> Result<Self, RecordError> {
-        Ok(Self { state: outcome.state(), outcome: record::encode(outcome)? })
+        let (state, usage) = (outcome.state(), outcome.usage());
+        Ok(Self { state, outcome: record::encode(outcome)?, usage })
     }
 
     pub(crate) fn cancelled() -> Result<Self, RecordError> {
@@ -258,6 +264,11 @@ pub(crate) fn reports(texts: Vec<(String, Option<Timestamp>)>) -> Vec<WorkerRepo
         Some(WorkerReport { reported_at: came.or(report.reported_at), ..report })
     };
     texts.iter().filter_map(read).collect()
+}
+
+/// Parses a day of usage.
+pub(crate) fn day(text: &str) -> Result<Day, BrokerError> {
+    text.parse().map_err(|error: protocol::InvalidDay| BrokerError::Corrupt(error.to_string()))
 }
 
 /// Serializes a value as JSON for a record.

@@ -8,12 +8,13 @@
 //! | module       | what it does |
 //! |--------------|--------------|
 //! | [`settings`] | reads defaults < YAML file < `.env` < environment; checks all values at start and reports all problems |
-//! | [`logs`]     | writes `app.log`, `llm_requests.log` and `errors.log`, whose formats are contracts |
+//! | [`logs`]     | writes `app.log`, `llm_requests.log`, `errors.log` and `audit.log`, whose formats are contracts |
 //! | [`process`]  | runs a process's work with the other modules around it |
 //! | [`blobs`]    | opens the blob store that the settings name, and reaps it |
 //! | [`broker`]   | opens the queue that the settings name |
 //! | [`store`]    | rejects a store that cannot do what the queue needs, warns when its configuration changes |
 //! | [`reaper`]   | returns the tasks of dead workers to the queue, logs task ends that no worker logged |
+//! | `usage`      | forgets old usage |
 //! | [`reload`]   | on SIGHUP, reopens the log files and reads the settings again |
 //! | [`shutdown`] | turns SIGTERM and SIGINT into one cancellation token |
 //!
@@ -34,6 +35,7 @@ pub mod reload;
 pub mod settings;
 pub mod shutdown;
 pub mod store;
+mod usage;
 
 pub use logs::{Logs, TaskLog};
 pub use process::Process;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use queue::Broker;
 use tokio::sync::watch;
 
-use crate::logs::LogControl;
+use crate::logs::{AuditLog, LogControl};
 use crate::reload::{Load, Reloader};
 use crate::shutdown::{self, CancellationToken};
 use crate::{Logs, Settings, TaskLog, blobs, broker, reaper, store};
@@ -23,6 +23,8 @@ pub struct Process {
     pub broker: Arc<dyn Broker>,
     /// The log of ended tasks.
     pub log: TaskLog,
+    /// The log of operators' acts and of refused calls.
+    pub audit: AuditLog,
     /// Cancelled when the process is to end.
     pub stop: CancellationToken,
 }
@@ -48,7 +50,7 @@ pub fn run(
         tracing::warn!(target: "service.settings", "{warning}");
     }
     let runtime = tokio::runtime::Runtime::new().context("the runtime can't be started")?;
-    let handles = (logs.tasks(), logs.control());
+    let handles = (logs.tasks(), logs.audit(), logs.control());
     let result = runtime.block_on(around(settings, Box::new(load), handles, work));
     // Does not wait for a download in the background, which resumes at the next start.
     runtime.shutdown_background();
@@ -58,7 +60,7 @@ pub fn run(
 async fn around(
     settings: Settings,
     load: Load,
-    (log, logs): (TaskLog, LogControl),
+    (log, audit, logs): (TaskLog, AuditLog, LogControl),
     work: impl AsyncFnOnce(Process) -> Result<()>,
 ) -> Result<()> {
     let stop = shutdown::on_signal().context("signal handlers can't be installed")?;
@@ -67,8 +69,8 @@ async fn around(
     let blobs = blobs::open(&settings, &broker)?;
     store::check(&*broker).await?;
     let reaper_stop = CancellationToken::new();
-    let (lease, ended) = (settings.lease, reaper_stop.clone());
-    let reaping = reaper::run(broker.clone(), blobs, log.clone(), lease, ended);
+    let spans = reaper::Spans { lease: settings.lease, usage_days: settings.usage_kept_days };
+    let reaping = reaper::run(broker.clone(), blobs, log.clone(), spans, reaper_stop.clone());
     let reaper = tokio::spawn(reaping);
     let settings = Arc::new(settings);
     let (sender, current) = watch::channel(settings.clone());
@@ -77,7 +79,7 @@ async fn around(
     } else {
         tokio::spawn(Reloader { load, logs, current: sender }.run(hangups));
     }
-    let result = work(Process { settings, current, broker, log, stop }).await;
+    let result = work(Process { settings, current, broker, log, audit, stop }).await;
     reaper_stop.cancel();
     reaper.await.context("the reaper panicked")?;
     result

@@ -10,25 +10,35 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::logs::TaskLog;
-use crate::{blobs, store};
+use crate::{blobs, store, usage};
 
 /// The interval at which the journal is checked for ends without log lines.
 const LOG_INTERVAL: Duration = Duration::from_millis(500);
 /// Maximum number of entries read from the journal at once.
 const LOG_BATCH: usize = 100;
 
-/// Reaps several times per lease duration, reaps blobs, logs ends from the journal, and watches the store,
-/// until `shutdown`.
+/// How long things are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Spans {
+    /// A lease (`LEASE_SECONDS`).
+    pub lease: Duration,
+    /// The days for which usage is kept (`USAGE_KEPT_DAYS`).
+    pub usage_days: u32,
+}
+
+/// Reaps several times per lease duration, reaps blobs, forgets old usage, logs ends from the journal, and watches
+/// the store, until `shutdown`.
 pub async fn run(
     broker: Arc<dyn Broker>,
     blobs: BlobStore,
     log: TaskLog,
-    lease: Duration,
+    spans: Spans,
     shutdown: CancellationToken,
 ) {
     tokio::join!(
         blobs::reap(&blobs, &shutdown),
-        reap(&broker, &log, lease, &shutdown),
+        reap(&broker, &log, spans.lease, &shutdown),
+        usage::forget(&broker, spans.usage_days, &shutdown),
         write_due_log_lines(&broker, &log, &shutdown),
         store::watch(&*broker, &shutdown),
     );

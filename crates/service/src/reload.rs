@@ -141,6 +141,8 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "REDIS_PARTITIONS": redis_partitions;
         "HOST": host;
         "PORT": port;
+        "the listener of /admin (ADMIN_HOST, ADMIN_PORT)": admin_address;
+        "CORS_ORIGINS": cors_origins;
         "MAX_NEW_TOKENS": max_new_tokens;
         "MAX_PROMPT_BYTES": max_prompt_bytes;
         "TASK_TIME_LIMIT": task_time_limit;
@@ -149,6 +151,9 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "MAX_QUEUE_SIZE": max_queue_size;
         "MAX_TENANT_TASKS": max_tenant_tasks;
         "MAX_QUEUE_BYTES": max_queue_bytes;
+        "OWNER_REQUESTS_PER_MINUTE and other limits of owners": owner_limits;
+        "RATE_LIMIT_GENERATE": rate_limit_generate;
+        "USAGE_KEPT_DAYS": usage_kept_days;
         "WEBHOOK_ALLOW_PRIVATE": webhook_allow_private;
         "MAX_BATCH_SIZE": max_batch_size;
         "KV_TOKENS": kv_tokens;

@@ -22,8 +22,10 @@ pub(crate) struct Target {
 /// The gateway, and the operators' key for it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AdminTarget {
-    #[command(flatten)]
-    address: Address,
+    /// The gateway's URL, or that of its listener for /admin [default: QWEN_QUEUE_ADMIN_URL, else the listener that
+    /// ADMIN_HOST and ADMIN_PORT name, else QWEN_QUEUE_URL, else http://127.0.0.1:8000].
+    #[arg(long)]
+    url: Option<String>,
     /// The operators' key: the gateway's ADMIN_API_KEY.
     #[arg(long, env = "ADMIN_API_KEY", hide_env_values = true)]
     admin_key: Option<String>,
@@ -46,7 +48,9 @@ pub(crate) struct Access {
 impl Target {
     pub(super) fn access(&self) -> Result<Access> {
         let option = "pass --key, or set QWEN_QUEUE_API_KEY in the environment or in .env";
-        access(&self.address, self.key.as_deref(), "QWEN_QUEUE_API_KEY", option, Path::new(".env"))
+        let known = Variables::of_process(Path::new(".env"));
+        let url = known.or_given(self.address.url.as_deref(), "QWEN_QUEUE_URL")?;
+        known.access(url, self.key.as_deref(), "QWEN_QUEUE_API_KEY", option)
     }
 }
 
@@ -54,28 +58,64 @@ impl AdminTarget {
     pub(super) fn access(&self) -> Result<Access> {
         let option =
             "pass --admin-key, or set the gateway's ADMIN_API_KEY in the environment or in .env";
-        access(&self.address, self.admin_key.as_deref(), "ADMIN_API_KEY", option, Path::new(".env"))
+        let known = Variables::of_process(Path::new(".env"));
+        let url = known.admin_url(self.url.as_deref())?;
+        known.access(url, self.admin_key.as_deref(), "ADMIN_API_KEY", option)
     }
 }
 
-fn access(
-    address: &Address,
-    key: Option<&str>,
-    variable: &str,
-    advice: &str,
-    dotenv: &Path,
-) -> Result<Access> {
-    // An empty value counts as unset, as in the services' settings.
-    let given = |value: Option<&str>| value.filter(|v| !v.trim().is_empty()).map(str::to_owned);
-    let find = |value: Option<&str>, variable: &str| -> Result<Option<String>> {
-        match given(value) {
+/// The values of options, variables of the environment and lines of `.env`, in this order of precedence. An empty
+/// value counts as unset, as in the services' settings.
+struct Variables<'a> {
+    environment: fn(&str) -> Option<String>,
+    dotenv: &'a Path,
+}
+
+impl<'a> Variables<'a> {
+    fn of_process(dotenv: &'a Path) -> Self {
+        Self { environment: |name| std::env::var(name).ok(), dotenv }
+    }
+
+    /// Returns an option's value, else the variable's.
+    fn or_given(&self, given: Option<&str>, variable: &str) -> Result<Option<String>> {
+        let is_set = |value: &String| !value.trim().is_empty();
+        let found = given.map(str::to_owned).filter(is_set);
+        match found.or_else(|| (self.environment)(variable).filter(is_set)) {
             Some(value) => Ok(Some(value)),
-            None => Ok(DotEnv::read(dotenv)?.get(variable).map(str::to_owned)),
+            None => Ok(DotEnv::read(self.dotenv)?.get(variable).map(str::to_owned)),
         }
-    };
-    let url = find(address.url.as_deref(), "QWEN_QUEUE_URL")?.unwrap_or(DEFAULT_URL.to_owned());
-    let Some(key) = find(key, variable)? else { bail!("no API key for the gateway: {advice}") };
-    Ok(Access { url: url.trim_end_matches('/').to_owned(), key: key.trim().to_owned() })
+    }
+
+    /// Returns the URL of the operators' routes.
+    fn admin_url(&self, given: Option<&str>) -> Result<Option<String>> {
+        if let Some(url) = self.or_given(given, "QWEN_QUEUE_ADMIN_URL")? {
+            return Ok(Some(url));
+        }
+        let Some(port) = self.or_given(None, "ADMIN_PORT")? else {
+            return self.or_given(None, "QWEN_QUEUE_URL");
+        };
+        let host = self.or_given(None, "ADMIN_HOST")?.unwrap_or_default();
+        let host = match host.trim_matches(['[', ']']) {
+            "" | "0.0.0.0" | "::" => "127.0.0.1".to_owned(),
+            host if host.contains(':') => format!("[{host}]"),
+            host => host.to_owned(),
+        };
+        Ok(Some(format!("http://{host}:{}", port.trim())))
+    }
+
+    fn access(
+        &self,
+        url: Option<String>,
+        key: Option<&str>,
+        variable: &str,
+        advice: &str,
+    ) -> Result<Access> {
+        let url = url.unwrap_or(DEFAULT_URL.to_owned());
+        let Some(key) = self.or_given(key, variable)? else {
+            bail!("no API key for the gateway: {advice}")
+        };
+        Ok(Access { url: url.trim_end_matches('/').to_owned(), key: key.trim().to_owned() })
+    }
 }
 
 #[cfg(test)]
@@ -86,8 +126,28 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".env");
         std::fs::write(&path, dotenv).unwrap();
-        let address = Address { url: url.map(str::to_owned) };
-        access(&address, key, "ADMIN_API_KEY", "set it", &path)
+        let known = Variables { environment: |_| None, dotenv: &path };
+        known.access(known.admin_url(url)?, key, "ADMIN_API_KEY", "set it")
+    }
+
+    #[test]
+    fn operators_find_the_listener_of_their_own() {
+        for (dotenv, url) in [
+            ("ADMIN_PORT=9001", "http://127.0.0.1:9001"),
+            ("ADMIN_PORT=9001\nQWEN_QUEUE_URL=http://other:1", "http://127.0.0.1:9001"),
+            ("ADMIN_PORT=9001\nADMIN_HOST=10.0.0.1", "http://10.0.0.1:9001"),
+            ("ADMIN_PORT=9001\nADMIN_HOST=0.0.0.0", "http://127.0.0.1:9001"),
+            ("ADMIN_PORT=9001\nADMIN_HOST=::1", "http://[::1]:9001"),
+            ("ADMIN_PORT=9001\nADMIN_HOST=localhost", "http://localhost:9001"),
+            ("ADMIN_PORT=9001\nQWEN_QUEUE_ADMIN_URL=https://far/", "https://far"),
+            ("ADMIN_PORT=\nQWEN_QUEUE_URL=http://other:1", "http://other:1"),
+        ] {
+            assert_eq!(found(None, Some("k"), dotenv).unwrap().url, url, "{dotenv}");
+        }
+        assert_eq!(
+            found(Some("http://it"), Some("k"), "ADMIN_PORT=9001").unwrap().url,
+            "http://it"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `qwen-queue up`: runs gateway, worker and queue in one process.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -28,8 +29,10 @@ pub(crate) fn run(config: Option<&Path>, adapters: &[String], output: &mut Outpu
 }
 
 async fn serve(process: Process, fresh_key: bool, output: &mut Output) -> Result<()> {
-    let listener = gateway::process::bind(&process.settings)?;
-    let banner = banner(&process.settings, listener.local_addr()?.port(), fresh_key);
+    let listeners = gateway::process::bind(&process.settings)?;
+    let admin = listeners.admin.as_ref().map(TcpListener::local_addr).transpose()?;
+    let port = listeners.public.local_addr()?.port();
+    let banner = banner(&process.settings, port, admin, fresh_key);
     match output.print_or_note(&banner) {
         Ok(()) => {}
         Err(OutputError::Lost) if fresh_key => {
@@ -44,7 +47,7 @@ async fn serve(process: Process, fresh_key: bool, output: &mut Output) -> Result
     // Whichever ends first also stops the other, except a worker that an operator drained: clients
     // can still submit tasks and fetch results.
     let gateway = async {
-        let result = gateway::process::serve(listener, gateway).await;
+        let result = gateway::process::serve(listeners, gateway).await;
         stop.cancel();
         result
     };
@@ -61,7 +64,7 @@ async fn serve(process: Process, fresh_key: bool, output: &mut Output) -> Result
 }
 
 /// Formats the instructions that are shown at start.
-fn banner(settings: &Settings, port: u16, fresh_key: bool) -> String {
+fn banner(settings: &Settings, port: u16, admin: Option<SocketAddr>, fresh_key: bool) -> String {
     let host = match settings.host {
         host if host.is_unspecified() => "localhost".to_owned(),
         std::net::IpAddr::V6(host) => format!("[{host}]"),
@@ -81,10 +84,10 @@ fn banner(settings: &Settings, port: u16, fresh_key: bool) -> String {
 qwen-queue {version} is up
 
   url    {url}  (API docs: {url}/docs)
-  key    {key_line}
+{admin}  key    {key_line}
   model  {model}
   queue  {queue}
-  logs   {logs}: llm_requests.log, app.log, errors.log
+  logs   {logs}: llm_requests.log, app.log, errors.log, audit.log
 
 Submit a prompt; the answer is a task_id:
 
@@ -96,6 +99,7 @@ curl -s {url}/result/TASK_ID -H {quote}X-API-Key: {shown}{quote}
 
 ",
         version = env!("CARGO_PKG_VERSION"),
+        admin = admin.map_or_else(String::new, |admin| format!("  admin  http://{admin}/admin\n")),
         key_line = if fresh_key {
             format!("{key}  (generated for this run; set API_KEYS to keep one)")
         } else {

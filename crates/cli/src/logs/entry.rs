@@ -12,12 +12,13 @@ const MAX_BLOCK: usize = 1_000;
 /// The length of a rule in bytes.
 const RULE: usize = 80;
 
-/// One of the three logs.
+/// One of the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Log {
     Requests,
     Errors,
     App,
+    Audit,
 }
 
 impl Log {
@@ -27,6 +28,7 @@ impl Log {
             Self::Requests => "llm_requests",
             Self::Errors => "errors",
             Self::App => "app",
+            Self::Audit => "audit",
         }
     }
 }
@@ -60,6 +62,7 @@ impl Assembler {
         match self.log {
             Log::Requests => Some(one_line(line, request::parse)),
             Log::App => Some(one_line(line, app)),
+            Log::Audit => Some(one_line(line, audit)),
             Log::Errors => self.push_error(line),
         }
     }
@@ -109,6 +112,12 @@ fn error(block: &[String]) -> Option<(PrimitiveDateTime, Fields)> {
     let traceback = block.iter().skip_while(|line| *line != "Traceback:").skip(1);
     fields.push("traceback", traceback.map(|line| line.trim_start()).collect::<Vec<_>>());
     Some((at, fields))
+}
+
+/// Parses a line of `audit.log`, in either of its two formats: text or JSON.
+fn audit(line: &str) -> Option<(PrimitiveDateTime, Fields)> {
+    let parsed = if line.starts_with('{') { app(line) } else { request::fields(line) };
+    parsed.filter(|(_, fields)| fields.get("act").is_some())
 }
 
 /// Parses a line of `app.log`, in either of its two formats: text or JSON.
@@ -167,6 +176,25 @@ mod tests {
         assert_eq!(entries(Log::Errors, &whole[200..])[0].fields, found[1].fields);
         let torn = block("t1").replacen(&format!("[y]\n{rule}\n"), "[y]\n", 1) + &block("t2");
         assert_eq!(entries(Log::Errors, &torn).len(), 2);
+    }
+
+    #[test]
+    fn both_formats_of_audit_log_are_parsed() {
+        let text = "[2025-11-21 15:30:45] act=access actor=none address=203.0.113.7 object=\"POST /generate\" result=refused status=401 reason=invalid_api_key\n\
+                    {\"timestamp\":\"2025-11-21T15:30:45Z\",\"act\":\"pause\",\"actor\":\"key_1\",\"status\":\"200\"}\n\
+                    [2025-11-21 15:30:45] task_id=1 status=success";
+        let found = entries(Log::Audit, text);
+        let refused = json(&found[0]);
+        assert_eq!(
+            (&refused["act"], &refused["object"]),
+            (&"access".into(), &"POST /generate".into())
+        );
+        assert_eq!(
+            (&refused["status"], &refused["reason"]),
+            (&401.into(), &"invalid_api_key".into())
+        );
+        assert_eq!((json(&found[1])["actor"].as_str(), found[1].at), (Some("key_1"), found[0].at));
+        assert!(found[2].fields.is_none());
     }
 
     #[test]

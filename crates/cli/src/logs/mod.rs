@@ -1,11 +1,11 @@
-//! `qwen-queue logs`: prints the three log files for people and programs.
+//! `qwen-queue logs`: prints the log files for people and programs.
 //!
 //! ## Layout
 //!
 //! | module      | what it does |
 //! |-------------|--------------|
-//! | [`entry`]   | assembles lines into entries, for each of the three formats; pure |
-//! | [`request`] | parses the fields of a line of `llm_requests.log`; pure |
+//! | [`entry`]   | assembles lines into entries, for each of the formats; pure |
+//! | [`request`] | parses the fields of a line of `llm_requests.log` or `audit.log`; pure |
 //! | [`files`]   | reads the daily files forwards, from their end, or as they grow |
 //! | [`pick`]    | filters entries by task and time |
 //! | [`summary`] | computes counts and percentiles |
@@ -46,8 +46,11 @@ pub(crate) struct Logs {
     #[arg(long, conflicts_with = "app")]
     errors: bool,
     /// Read app.log: everything else that gateways and workers log.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "audit")]
     app: bool,
+    /// Read audit.log: operators' acts, and calls that were refused for their credentials.
+    #[arg(long, conflicts_with = "errors")]
+    audit: bool,
     /// Print the last N entries [default: 20; with --since or --task all that match].
     #[arg(short = 'n', long, value_name = "NUMBER")]
     lines: Option<usize>,
@@ -64,7 +67,7 @@ pub(crate) struct Logs {
     #[arg(long)]
     json: bool,
     /// Print counts and percentiles of llm_requests.log: of all entries, or of those selected by --since, --task and -n.
-    #[arg(long, conflicts_with_all = ["errors", "app", "follow"])]
+    #[arg(long, conflicts_with_all = ["errors", "app", "audit", "follow"])]
     summary: bool,
     /// The folder with the logs [default: LOG_DIR, found as the services find it].
     #[arg(long, value_name = "FOLDER")]
@@ -80,6 +83,7 @@ pub(crate) fn run(args: &Logs, config: Option<&Path>, output: &mut Output) -> Re
     let log = match args {
         Logs { errors: true, .. } => Log::Errors,
         Logs { app: true, .. } => Log::App,
+        Logs { audit: true, .. } => Log::Audit,
         _ => Log::Requests,
     };
     let pick = Pick { task: args.task.clone(), since: args.since };

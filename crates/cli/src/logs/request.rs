@@ -1,4 +1,4 @@
-//! Parses lines of `llm_requests.log`: `[time] name=value name="quoted value" …`.
+//! Parses lines of `llm_requests.log` and `audit.log`: `[time] name=value name="quoted value" …`.
 
 use serde_json::{Number, Value};
 use time::PrimitiveDateTime;
@@ -8,9 +8,17 @@ use super::fields::{Fields, instant, rfc3339};
 /// The names of spans, which the log writes as `2.30s`. Their parsed value is the number of seconds.
 const SPANS: [&str; 3] = ["queue_wait", "processing_time", "total_time"];
 
-/// Returns the line's time and fields, or `None` if it does not have the format. Unknown names are kept, since
-/// later versions may append fields.
+/// Returns the time and fields of a line of `llm_requests.log`, or `None` if it does not have the format.
 pub(super) fn parse(line: &str) -> Option<(PrimitiveDateTime, Fields)> {
+    let (at, fields) = fields(line)?;
+    fields.get("task_id")?;
+    fields.get("status")?;
+    Some((at, fields))
+}
+
+/// Returns a line's time and fields, or `None` if it does not have the format. Unknown names are kept, since later
+/// versions may append fields.
+pub(super) fn fields(line: &str) -> Option<(PrimitiveDateTime, Fields)> {
     let (at, mut rest) = line.strip_prefix('[')?.split_once("] ")?;
     let at = instant(at)?;
     let mut fields = Fields::default();
@@ -29,8 +37,6 @@ pub(super) fn parse(line: &str) -> Option<(PrimitiveDateTime, Fields)> {
             None => return None,
         };
     }
-    fields.get("task_id")?;
-    fields.get("status")?;
     Some((at, fields))
 }
 

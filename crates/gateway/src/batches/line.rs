@@ -9,6 +9,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
 use super::{AHEAD, LineEnd, LineRequest, Stop, Trouble, Work, ids};
+use crate::charge;
+use crate::limited::Limited;
 use crate::order::Order;
 use crate::refusal::{Code, Refusal, Retry};
 use crate::submit::submit_as;
@@ -21,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
 /// Maximum pause before a task is submitted again to a full queue, in seconds.
 const MAX_FULL_PAUSE_S: u32 = 5;
+/// Pause before a task is submitted again after a limit on use was reached, in seconds. Running tasks may give back
+/// what they reserved; otherwise there is room on the next day.
+const LIMIT_PAUSE_S: u32 = 30;
 
 /// A line that is ready to run.
 pub(super) struct Prepared {
@@ -109,7 +114,7 @@ async fn complete(
     Ok(Ok(ended))
 }
 
-/// Submits a task, again and again while the queue is full. If the batch stops meanwhile, returns how the line
+/// Submits a task, again and again while the queue is full or a limit on use is reached. If the batch stops meanwhile, returns how the line
 /// ends.
 async fn submit(
     work: &Work,
@@ -121,21 +126,31 @@ async fn submit(
             return Ok(Err(LineEnd::LeftOut(stop)));
         }
         let tenant = work.batch.request.tenant.clone();
-        let refusal = match submit_as(&work.state, tenant, task_id, order.clone(), None).await {
+        let common = &work.state.options.common_limits;
+        let charge = charge::of_batch(&work.batch.request, common, order);
+        let submitted = submit_as(&work.state, tenant, task_id, order.clone(), None, charge).await;
+        let refusal = match submitted {
             Ok(_) => return Ok(Ok(())),
             Err(refusal) => refusal,
         };
         match (refusal.code, refusal.retry) {
             (Code::QueueFull(_), Retry::After(seconds)) => {
-                let pause = sleep(Duration::from_secs(seconds.min(MAX_FULL_PAUSE_S).into()));
-                tokio::select! {
-                    () = pause => {}
-                    _ = work.stopped() => {}
-                }
+                pause(work, seconds.min(MAX_FULL_PAUSE_S)).await;
+            }
+            (Code::LimitReached(limited), _) if limited != Limited::TooLarge => {
+                pause(work, LIMIT_PAUSE_S).await;
             }
             _ if is_temporary(&refusal) => return Err(refusal.into()),
             _ => return Ok(Err(LineEnd::Refused(refusal))),
         }
+    }
+}
+
+/// Waits for some seconds, or until the batch stops.
+async fn pause(work: &Work, seconds: u32) {
+    tokio::select! {
+        () = sleep(Duration::from_secs(seconds.into())) => {}
+        _ = work.stopped() => {}
     }
 }
 

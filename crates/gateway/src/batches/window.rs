@@ -166,7 +166,7 @@ impl Feeder {
 /// Queues an order behind interactive ones, until the batch's time is over.
 fn queue_up(work: &Work, order: &mut Order) {
     let left = work.batch.expires_at.as_millis().saturating_sub(Timestamp::now().as_millis());
-    order.queueing.lane = Lane::Batch;
+    order.queueing.lane = Some(Lane::Batch);
     order.queueing.expires_in = Some(Duration::from_millis(left.max(1)));
 }
 

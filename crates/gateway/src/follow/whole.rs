@@ -10,12 +10,13 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderName, LOCATION};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures::stream;
-use protocol::{Outcome, TaskId, TaskSnapshot, TenantId};
+use protocol::{Outcome, TaskId, TaskSnapshot};
 use queue::{Idempotency, Submitted};
 use serde_json::Value;
 
 use super::{Attended, Waited, for_end};
 use crate::dialect::Dialects;
+use crate::extract::Submitter;
 use crate::hangup::ClientEnd;
 use crate::middleware::Notes;
 use crate::order::Order;
@@ -99,14 +100,14 @@ impl Call {
     pub(crate) async fn submit(
         request: &HttpRequest,
         state: &Arc<State>,
-        tenant: TenantId,
+        caller: &Submitter,
         order: Order,
         idempotency: Option<Idempotency>,
         began: Instant,
     ) -> Result<Self, Refusal> {
         // The native routes, which have the result then, show one answer.
         let is_shown = order.n == 1 && order.kind.is_generate();
-        let submitted = submit(state, tenant, order, idempotency).await?.submitted;
+        let submitted = submit(state, caller, order, idempotency).await?.submitted;
         Notes::of(&mut request.extensions_mut()).task_id = Some(submitted.task_id);
         let mut call = Self::new(request, state, submitted, began);
         call.asynchronous = call.asynchronous.filter(|_| is_shown);

@@ -1,5 +1,5 @@
-//! The outermost layer: assigns the request id, catches panics, lets the dialect that owns the path
-//! shape a refusal, sets the headers common to all responses, and writes one log line.
+//! The outermost layer: assigns the request id, lets the dialect that owns the path shape a refusal, sets the headers
+//! common to all responses, and writes one log line. The innermost one catches panics.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -9,7 +9,7 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{
-    CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, SERVER,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use actix_web::http::{ConnectionType, Version};
@@ -18,12 +18,15 @@ use actix_web::{Error, HttpMessage, HttpResponse, web};
 use futures::FutureExt;
 use tracing::Instrument;
 
+use super::audit::{self, Answered};
 use super::request_log::Line;
-use super::{ClientAddress, Notes, RouteLog, log, request_id};
+use super::{ClientAddress, Notes, RouteLog, cors, log, request_id};
 use crate::dialect::Dialects;
 use crate::refusal::Refusal;
+use crate::state::State;
 
-const SERVER_NAME: &str = concat!("qwen-queue/", env!("CARGO_PKG_VERSION"));
+/// Of answers for programs, should a browser show one: nothing in it may run or be loaded.
+const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// The log settings of requests without a route.
 const NO_ROUTE: RouteLog = log!("gateway.http");
@@ -40,25 +43,27 @@ pub(crate) async fn observe(
     let path = request.path().to_owned();
     let client = ClientAddress::of(request.peer_addr());
     let dialects = request.app_data::<web::Data<Dialects>>().cloned();
+    let state = request.app_data::<web::Data<State>>().cloned();
     let span = tracing::info_span!(target: "gateway.http", "request", request_id = %id);
 
-    let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span).await;
-    let (mut answer, refusal) = match outcome {
-        Ok(Ok(response)) => {
+    let (mut answer, refusal) = match next.call(request).instrument(span).await {
+        Ok(response) => {
             let refusal = response.response().error().map(refusal_of);
             (Ok(response.map_into_boxed_body()), refusal)
         }
-        Ok(Err(error)) => (Err(error.error_response()), Some(refusal_of(&error))),
-        Err(panic) => {
-            let refusal = Refusal::internal(format!("a handler panicked: {}", said(&*panic)));
-            (Err(HttpResponse::InternalServerError().finish()), Some(refusal))
-        }
+        Err(error) => (Err(error.error_response()), Some(refusal_of(&error))),
     };
     if let (Some(refusal), Some(dialects)) = (&refusal, &dialects) {
-        let shaped = dialects.response(&path, refusal);
+        let mut shaped = dialects.response(&path, refusal);
         answer = match answer {
-            Ok(response) => Ok(response.into_response(shaped)),
-            Err(_) => Err(shaped),
+            Ok(response) => {
+                cors::keep(response.headers(), shaped.headers_mut());
+                Ok(response.into_response(shaped))
+            }
+            Err(response) => {
+                cors::keep(response.headers(), shaped.headers_mut());
+                Err(shaped)
+            }
         };
     }
 
@@ -72,29 +77,59 @@ pub(crate) async fn observe(
     };
     let millis = began.elapsed().as_secs_f64() * 1e3;
     let route = route.as_deref().unwrap_or("(no route)");
-    let reason = refusal.map(|refusal| format!(" ({refusal})")).unwrap_or_default();
+    let reason = refusal.as_ref().map(|refusal| format!(" ({refusal})")).unwrap_or_default();
     let text = format!("{method} {route} -> {status} in {millis:.1} ms{reason}");
     let names_client = log.names_client || matches!(status, 401 | 403);
     let write = |notes: &Notes| {
-        let client = names_client.then_some(client);
-        log.line(status, &Line { id: &id, client, notes, text: &text });
+        let named = names_client.then_some(client);
+        log.line(status, &Line { id: &id, client: named, notes, text: &text });
+        if let Some(state) = &state {
+            let refusal = refusal.as_ref();
+            let answered = Answered { method: &method, route, client, status, refusal, notes };
+            audit::record(&state.options.audit, &answered);
+        }
     };
-    match &answer {
-        Ok(response) => write(Notes::of(&mut response.request().extensions_mut())),
-        Err(_) => write(&Notes::default()),
-    }
+    let readings = match &answer {
+        Ok(response) => {
+            let mut extensions = response.request().extensions_mut();
+            let notes = Notes::of(&mut extensions);
+            write(notes);
+            notes.readings.take()
+        }
+        Err(_) => {
+            write(&Notes::default());
+            None
+        }
+    };
+    let readings = match refusal.and_then(|refusal| refusal.reading) {
+        Some(reading) => vec![*reading],
+        None => readings.map(|readings| readings.take()).unwrap_or_default(),
+    };
 
     let headers = match &mut answer {
         Ok(response) => response.headers_mut(),
         Err(response) => response.headers_mut(),
     };
     set_headers(headers, &id);
+    if let Some(dialects) = dialects.filter(|_| !readings.is_empty()) {
+        dialects.add_limits(&path, &readings, headers);
+    }
     if let Ok(response) = &mut answer
         && version < Version::HTTP_11
     {
         end_body_with_connection(response.response_mut());
     }
     answer.map_err(|response| InternalError::from_response("see the log", response).into())
+}
+
+/// The innermost layer: turns a panic of a handler into a refusal, which the layers around it answer like any other.
+pub(crate) async fn catch_panics(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    AssertUnwindSafe(next.call(request)).catch_unwind().await.unwrap_or_else(|panic| {
+        Err(Refusal::internal(format!("a handler panicked: {}", said(&*panic))).into())
+    })
 }
 
 /// Returns the refusal in an error. Other errors are the HTTP framework's.
@@ -122,14 +157,16 @@ fn set_headers(headers: &mut HeaderMap, id: &str) {
         headers.insert(HeaderName::from_static(request_id::HEADER), id);
     }
     for (name, value) in [
-        (SERVER, SERVER_NAME),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
         (REFERRER_POLICY, "no-referrer"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Pages for people have their own; answers may have keys or tasks in them.
+    for (name, value) in [(CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "no-store")] {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
 }

@@ -55,15 +55,16 @@ pub(super) fn read(fields: &mut Fields<'_>, limits: &Limits<'_>) -> Queueing {
     }
 }
 
-fn lane(fields: &mut Fields<'_>) -> Lane {
-    let Some(value) = fields.get("priority") else { return Lane::default() };
-    let Some(name) = fields.text("priority", value) else { return Lane::default() };
-    Lane::ALL.into_iter().find(|lane| lane.as_str() == name).unwrap_or_else(|| {
+fn lane(fields: &mut Fields<'_>) -> Option<Lane> {
+    let value = fields.get("priority")?;
+    let name = fields.text("priority", value)?;
+    let lane = Lane::ALL.into_iter().find(|lane| lane.as_str() == name);
+    if lane.is_none() {
         let allowed = Lane::ALL.map(Lane::as_str).join(", ");
         let message = format!("must be one of {allowed}, got '{}'", echo(name));
         fields.problem("priority", "enum", message);
-        Lane::default()
-    })
+    }
+    lane
 }
 
 fn start(fields: &mut Fields<'_>, now: Timestamp) -> Start {

@@ -100,7 +100,11 @@ fn every_response_has_the_common_headers() {
         assert_eq!(reply.header("x-request-id"), Some("mine-1.2_3"), "{path}");
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(reply.header("cache-control"), Some("no-store"));
-        assert!(reply.header("server").unwrap().starts_with("qwen-queue/"));
+        assert_eq!(reply.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(reply.header("x-frame-options"), Some("DENY"));
+        let policy = "default-src 'none'; frame-ancestors 'none'";
+        assert_eq!(reply.header("content-security-policy"), Some(policy));
+        assert_eq!(reply.header("server"), None, "versions are nobody's business");
     }
     let wild = rig.client_with(None).with("x-request-id", "not sane = true").get("/");
     let id = wild.header("x-request-id").unwrap();
@@ -166,6 +170,7 @@ fn openapi_document_is_complete_and_correct() {
         ("/webhook/{task_id}", "get", &["200", "401", "404", "422", "500", "503"]),
         ("/webhook-secret", "get", &["200", "401", "500"]),
         ("/admin/overview", "get", &["200", "401", "403", "500", "503"]),
+        ("/admin/usage", "get", &["200", "401", "403", "422", "500", "503"]),
         ("/admin/workers", "get", &["200", "401", "403", "500", "503"]),
         (
             "/admin/workers/{worker_id}/drain",
@@ -207,6 +212,7 @@ fn openapi_document_is_complete_and_correct() {
         ("/v1/embeddings", "post", work),
         ("/v1/models", "get", &["200", "401", "500", "503"]),
         ("/v1/models/{model}", "get", &["200", "401", "404", "500", "503"]),
+        ("/v1/usage", "get", &["200", "400", "401", "500", "503"]),
         ("/v1/responses", "post", work),
         ("/v1/responses/{response_id}", "get", one),
         ("/v1/responses/{response_id}", "delete", one),

@@ -4,16 +4,19 @@
 
 mod admin;
 mod admin_dead_letters;
+mod admin_listener;
 mod anthropic;
 mod bad_input;
 mod client;
 mod conversations;
+mod cors;
 mod docs;
 mod events;
 mod expiry;
 mod faulty_broker;
 mod headers;
 mod lifecycle;
+mod limits;
 mod logs;
 mod ollama;
 mod openai;
@@ -42,6 +45,7 @@ mod respond_async;
 mod rig;
 mod runpod;
 mod tasks;
+mod usage;
 mod waiting;
 mod waiting_many;
 mod webhooks;

@@ -337,6 +337,8 @@ fn short_batch(
     let new = NewBatch {
         id: BatchId::new(),
         tenant: claimed.task.tenant.clone(),
+        key: None,
+        tokens_per_day: None,
         endpoint: CHAT.into(),
         input: input.into(),
         window,

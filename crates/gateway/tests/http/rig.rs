@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gateway::{Options, ServeError};
+use gateway::{Listeners, Options, ServeError};
 use protocol::{
     Chunk, Completion, ErrorType, ModelId, ModelReport, Outcome, TaskError, TaskId, Timestamp,
     Usage, WorkerId, WorkerReport, WorkerStatus,
@@ -28,6 +28,8 @@ pub(crate) const ADMIN_KEY: &str = "test-operator-1";
 pub(crate) struct Rig {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) address: std::net::SocketAddr,
+    /// The listener of `/admin`, if it has one of its own.
+    pub(crate) admin_address: Option<std::net::SocketAddr>,
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<Result<(), ServeError>>>,
@@ -56,6 +58,24 @@ impl Rig {
         wrap: impl FnOnce(Arc<dyn Broker>) -> Arc<dyn Broker>,
         edit: impl FnOnce(&mut Options),
     ) -> Self {
+        Self::listening(None, wrap, edit)
+    }
+
+    /// Starts a gateway with an operators' key and a listener of its own for `/admin`.
+    pub(crate) fn with_two_listeners(edit: impl FnOnce(&mut Options)) -> Self {
+        let admin = TcpListener::bind("127.0.0.1:0").unwrap();
+        let edit = |options: &mut Options| {
+            options.admin_key = Some(ADMIN_KEY.into());
+            edit(options);
+        };
+        Self::listening(Some(admin), |broker| broker, edit)
+    }
+
+    fn listening(
+        admin: Option<TcpListener>,
+        wrap: impl FnOnce(Arc<dyn Broker>) -> Arc<dyn Broker>,
+        edit: impl FnOnce(&mut Options),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -71,13 +91,16 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = gateway::serve(listener, Arc::clone(&broker), options, async {
+        let admin_address = admin.as_ref().map(|admin| admin.local_addr().unwrap());
+        let listeners = Listeners { public: listener, admin };
+        let served = gateway::serve(listeners, Arc::clone(&broker), options, async {
             let _ = stopped.await;
         });
         let serving = Some(runtime.spawn(served));
         Self {
             broker,
             address,
+            admin_address,
             runtime,
             stop: Some(stop),
             serving,

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use protocol::{BatchId, BlobId, TenantId, Timestamp};
+use protocol::{BatchId, BlobId, KeyId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::BrokerError;
@@ -72,6 +72,12 @@ pub struct NewBatch {
     pub id: BatchId,
     /// Its owner.
     pub tenant: TenantId,
+    /// The key that created it, whose use its tasks count as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
+    /// The key's limit of tokens of batches per day, as it was then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_day: Option<u64>,
     /// The route of all its requests, such as `/v1/chat/completions`.
     pub endpoint: String,
     /// The file of requests.
@@ -375,6 +381,8 @@ mod tests {
         let request = NewBatch {
             id: BatchId::new(),
             tenant: TenantId::new("tenant"),
+            key: None,
+            tokens_per_day: None,
             endpoint: "/v1/chat/completions".into(),
             input: BlobId::new(),
             window: Duration::from_secs(86_400),

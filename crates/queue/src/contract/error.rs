@@ -34,8 +34,8 @@ pub enum BrokerError {
         /// The seconds until room is likely, from recent processing times; 1 to 120.
         retry_after_s: u32,
     },
-    /// A limit of the submit's charge has no room.
-    #[error("a limit on use is reached")]
+    /// A limit of the submit's charge has no room. Nothing was charged.
+    #[error("{0}")]
     LimitReached(Box<Exhausted>),
     /// The idempotency key was used before for a request with another body.
     #[error("the idempotency key was used before with another body, for task {task_id}")]

@@ -43,7 +43,7 @@ impl Broker for RedisBroker {
     }
 
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError> {
-        let (partition, task) = self.partitions.for_new(task, options.idempotency.as_ref()).await?;
+        let (partition, task) = self.partitions.for_new(task, options).await?;
         partition.submit(&task, options).await
     }
 

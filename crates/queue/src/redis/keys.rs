@@ -55,6 +55,11 @@ impl Keys {
         format!("{}idem:{tenant}:{key}", self.base)
     }
 
+    /// Set: the days with usage. (`scripts/lib/settle.lua` lists the keys of usage.)
+    pub(crate) fn usage_days(&self) -> String {
+        format!("{}usage:days", self.base)
+    }
+
     /// Hash: `bytes` of all queued tasks' records, and the number of queued tasks per tenant.
     pub(crate) fn totals(&self) -> String {
         format!("{}totals", self.base)

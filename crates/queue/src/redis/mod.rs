@@ -17,6 +17,7 @@
 //! | `operations.rs`, `dead.rs` | the operators' side; dead letters |
 //! | `webhooks.rs`, `hook.rs` | the deliverers' side; the stored form of a webhook |
 //! | `batches.rs` | records of batches |
+//! | `metering.rs`, `charge.rs` | limits and usage; the texts of charges |
 //! | `managed_keys.rs` | managed API keys, and the secrets of their owners |
 //! | `blobs.rs`, `chunks.rs` | records of blobs; their bytes |
 //! | `waiting.rs`| blocking reads for claimants, on separate connections |
@@ -34,6 +35,7 @@ mod backoff;
 mod batches;
 mod blobs;
 mod broker;
+mod charge;
 mod chunks;
 mod claim;
 mod dead;

@@ -14,7 +14,7 @@ use super::partition::Partition;
 use super::reply::Reply;
 use super::scripts::Scripts;
 use super::servers::Servers;
-use crate::{BlobPlace, BrokerError, Idempotency};
+use crate::{BlobPlace, BrokerError, SubmitOptions};
 
 /// The version of the keys and their contents. A change that an earlier build could not read, or that
 /// could not read what an earlier build wrote, increments it.
@@ -55,7 +55,7 @@ impl Partitions {
         Ok(&self.all().await?[self.place(id.as_uuid().as_bytes())])
     }
 
-    /// Returns the partition of a tenant's blobs.
+    /// Returns the partition of a tenant's blobs and meters.
     pub(super) async fn of_tenant(
         &self,
         tenant: &TenantId,
@@ -78,18 +78,21 @@ impl Partitions {
         &self.list[self.place(id.as_uuid().as_bytes())]
     }
 
-    /// Returns the partition for a new task, and the task under an id of that partition. A task with an
-    /// idempotency key goes to the key's partition, so that repetitions are found; then its id changes,
-    /// deterministically.
+    /// Returns the partition for a new task, and the task under an id of that partition. A task with limits goes to
+    /// its tenant's partition, which has the tenant's meters; another one with an idempotency key to the key's, so
+    /// that repetitions are found. Then its id changes, deterministically.
     pub(super) async fn for_new<'a>(
         &self,
         task: &'a Task,
-        idempotency: Option<&Idempotency>,
+        options: &SubmitOptions,
     ) -> Result<(&Arc<Partition>, Cow<'a, Task>), BrokerError> {
         let list = self.all().await?;
         let own = self.place(task.id.as_uuid().as_bytes());
-        let place = idempotency
-            .map_or(own, |by| self.place(format!("{}:{}", task.tenant, by.key).as_bytes()));
+        let place = match &options.idempotency {
+            _ if !options.charge.meters.is_empty() => self.place(task.tenant.as_str().as_bytes()),
+            Some(by) => self.place(format!("{}:{}", task.tenant, by.key).as_bytes()),
+            None => own,
+        };
         let task = if place == own {
             Cow::Borrowed(task)
         } else {

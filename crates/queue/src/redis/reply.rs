@@ -56,6 +56,15 @@ impl Reply {
         text.parse().map(Some).map_err(|error| self.corrupt(format_args!("'{text}': {error}")))
     }
 
+    /// Parses the next field as two texts, separated by its first colon.
+    pub(crate) fn pair(&mut self) -> Result<(String, String), BrokerError> {
+        let text = self.text()?;
+        let (first, second) = text
+            .split_once(':')
+            .ok_or_else(|| self.corrupt(format_args!("'{text}' has no colon")))?;
+        Ok((first.to_owned(), second.to_owned()))
+    }
+
     /// Parses the next field as a worker's id, or returns `None` if it is empty.
     fn optional_id(&mut self) -> Result<Option<WorkerId>, BrokerError> {
         let text = self.text()?;

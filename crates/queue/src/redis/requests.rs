@@ -10,7 +10,7 @@ use crate::{BrokerError, Claimant, Room};
 
 /// A submit that waits for its call, as `submit.lua` takes it.
 pub(super) struct Submit {
-    pub(super) args: [String; 5],
+    pub(super) args: [String; 6],
     pub(super) answer: oneshot::Sender<Result<String, BrokerError>>,
 }
 
@@ -22,7 +22,7 @@ pub(super) enum Work {
 
 /// An outcome as `finish_and_claim.lua` takes it.
 pub(super) struct Finish {
-    pub(super) args: [String; 6],
+    pub(super) args: [String; 7],
     pub(super) answer: oneshot::Sender<Result<String, BrokerError>>,
 }
 

@@ -8,6 +8,7 @@ use protocol::{Lane, RecordError, Task, TaskId, TaskState, record};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use super::charge;
 use super::group::{self, Member};
 use super::hook;
 use super::partition::Partition;
@@ -88,7 +89,18 @@ impl Partition {
         let text = answered.await.unwrap_or_else(|cut| Err(group::cut_off(cut)))?;
         let mut reply = Reply::words("submit", &text);
         match reply.text()?.as_str() {
-            "accepted" => accepted(reply, self),
+            "accepted" => {
+                let submitted = accepted(&mut reply, self)?;
+                if !submitted.created {
+                    return Ok(submitted);
+                }
+                let readings = charge::readings(&mut reply, &options.charge.meters, submitted.at)?;
+                Ok(Submitted { readings, ..submitted })
+            }
+            "limited" => {
+                let refusal = charge::refusal(&mut reply, &options.charge)?;
+                Err(BrokerError::LimitReached(Box::new(refusal)))
+            }
             "reused" => Err(BrokerError::KeyReused { task_id: reply.parse()? }),
             "full" => Err(full(reply, self, task, options)?),
             "error" => Err(self.link.error_of_one(&text)),
@@ -103,7 +115,7 @@ impl Partition {
         let Some(text) = self.link.run(&call).await?.into_iter().next() else { return Ok(None) };
         let mut reply = Reply::words("accepted", &text);
         match reply.text()?.as_str() {
-            "accepted" => accepted(reply, self).map(Some),
+            "accepted" => accepted(&mut reply, self).map(Some),
             other => Err(reply.unexpected(other)),
         }
     }
@@ -112,9 +124,8 @@ impl Partition {
         &self,
         task: &Task,
         options: &SubmitOptions,
-    ) -> Result<[String; 5], RecordError> {
-        let SubmitOptions { bounds, idempotency, start, expires_in, charge: _ } = options;
-        let share = |bound| self.share(bound);
+    ) -> Result<[String; 6], RecordError> {
+        let SubmitOptions { bounds, idempotency, start, expires_in, charge } = options;
         let repetition = idempotency.as_ref().map(|by| Repetition {
             key: self.keys.idempotency(&task.tenant, &by.key),
             hash: &by.body_hash,
@@ -134,6 +145,19 @@ impl Partition {
             notes: stored::notes(task)?,
             repetition,
         };
+        let mut limits = format!(
+            "{} {} {}",
+            self.share(bounds.model),
+            // Of a tenant with limits, all tasks are in this partition.
+            if charge.meters.is_empty() { self.share(bounds.tenant) } else { bounds.tenant },
+            self.share(bounds.bytes)
+        );
+        let mut tokens = String::new();
+        if let Some(text) = charge::of_submit(task, charge) {
+            tokens = charge.tokens.to_string();
+            limits.push(' ');
+            limits.push_str(&text);
+        }
         Ok([
             task.id.to_string(),
             record::encode(task)?,
@@ -145,8 +169,9 @@ impl Partition {
                 task.tenant,
                 task.model
             ),
-            format!("{} {} {}", share(bounds.model), share(bounds.tenant), share(bounds.bytes)),
+            limits,
             more.encoded()?,
+            tokens,
         ])
     }
 }
@@ -177,12 +202,12 @@ fn window_ms(matches: Matches) -> i64 {
     }
 }
 
-fn accepted(mut reply: Reply, of: &Partition) -> Result<Submitted, BrokerError> {
+fn accepted(reply: &mut Reply, of: &Partition) -> Result<Submitted, BrokerError> {
     let (task_id, created) = (reply.parse()?, reply.text()? == "1");
     let (state, at, depth) = (reply.parse()?, reply.instant()?, reply.count()?);
     let depth = of.of_all(depth.saturating_sub(1)) + 1;
     let estimate = match state {
-        TaskState::Queued => Some(standing(&mut reply, of)?.estimate()),
+        TaskState::Queued => Some(standing(reply, of)?.estimate()),
         _ => None,
     };
     Ok(Submitted { task_id, created, state, at, depth, estimate, readings: Vec::new() })
@@ -194,14 +219,16 @@ fn full(
     task: &Task,
     options: &SubmitOptions,
 ) -> Result<BrokerError, BrokerError> {
-    let bounds = options.bounds;
+    let SubmitOptions { bounds, charge, .. } = options;
     let (bound, limit) = match reply.text()?.as_str() {
         "model" => (Bound::Model, bounds.model),
         "tenant" => (Bound::Tenant, bounds.tenant),
         "bytes" => (Bound::Bytes, bounds.bytes),
         other => return Err(reply.unexpected(other)),
     };
-    let held = of.of_all(reply.count()?);
+    let held = reply.count()?;
+    let is_whole = bound == Bound::Tenant && !charge.meters.is_empty();
+    let held = if is_whole { held } else { of.of_all(held) };
     let (queued, processing) = (reply.count()?, reply.count()?);
     let retry_after_s = Pace { queued, processing, service_ms: reply.parse()? }.retry_after_s();
     Ok(BrokerError::QueueFull { bound, model: task.model.clone(), held, limit, retry_after_s })

@@ -181,6 +181,7 @@ impl Partition {
             Outcome::Failed(error) if error.error_type.is_dead_letter() => stored::json(error)?,
             _ => String::new(),
         };
+        let used = ending.usage;
         let args = [
             lease.task_id.to_string(),
             lease.fence(),
@@ -188,6 +189,7 @@ impl Partition {
             ending.outcome,
             letter,
             u8::from(outcome.is_computed()).to_string(),
+            format!("{} {} {}", used.prompt_tokens, used.cached_tokens, used.completion_tokens),
         ];
         let (answer, answered) = oneshot::channel();
         group::join(&self.works, self, Work::Finish(Finish { args, answer }));

@@ -97,7 +97,7 @@ fn take(
     tx.sql
         .prepare_cached(
             "UPDATE tasks SET state = 'processing', attempt = :attempt, worker = :worker,
-                    started = :now, lease_until = :until,
+                    started = :now, first_start = coalesce(first_start, :now), lease_until = :until,
                     deadline = NULL, published = 0, reaping = 0
              WHERE id = :id",
         )?

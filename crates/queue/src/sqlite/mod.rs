@@ -14,6 +14,7 @@
 //! | `letters.rs` | dead letters |
 //! | `operations.rs`, `workers.rs` | the operators' side, and the registry of workers |
 //! | `webhooks.rs` | the deliverers' side |
+//! | `meters.rs`, `metering.rs` | levels of limits on use; usage |
 //! | `blobs.rs`, `batches.rs` | records of blobs; of batches |
 //! | `managed_keys.rs` | managed API keys, and the secrets of their owners |
 //! | `reap_hold.rs`, `clock.rs` | holding back reapers; handling clock steps |
@@ -36,6 +37,7 @@ mod line;
 mod lock;
 mod managed_keys;
 mod metering;
+mod meters;
 mod operations;
 mod read;
 mod reap;

@@ -9,7 +9,7 @@ use super::column::{Key, key, millis, span_millis, task_id, worker_key};
 use super::course::{Course, find, holding, keep_started, note};
 use super::store::Tx;
 use super::task::{self, By};
-use super::{ended, line};
+use super::{ended, line, meters};
 use crate::limits::SHORT_LIMIT;
 use crate::stored::{Ending, LEASE_EXPIRED, requeued_event};
 use crate::{BrokerError, Claimant, DEAD_LETTER_TTL, Failure, Lease, Reaped, retry};
@@ -80,6 +80,7 @@ pub(super) fn clock_went_back(
     ] {
         tx.sql.execute(cut, [latest])?;
     }
+    meters::clock_went_back(tx, now)?;
     tx.sql.execute(
         "UPDATE webhooks SET due = max(?1, due - ?2) WHERE state = 'pending' AND due > ?1",
         params![millis(now), span_millis(behind)],
@@ -91,6 +92,7 @@ pub(super) fn clock_went_back(
 /// task without attempts left waits for the first reap, which follows at once since its lease has
 /// expired. Pending log lines are due, however long the process was gone.
 pub(super) fn recover(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), BrokerError> {
+    meters::clock_went_back(tx, now)?; // it may have, meanwhile
     tx.sql.execute("UPDATE tasks SET lease_until = 0 WHERE state = 'processing'", [])?;
     tx.sql.execute(
         "UPDATE tasks SET unlogged = min(unlogged, 1), expires = max(expires, ?1)
@@ -204,5 +206,6 @@ pub(super) fn purge(tx: &Tx<'_>, now: Timestamp) -> Result<bool, BrokerError> {
         .prepare_cached("DELETE FROM letters WHERE died <= ?1")?
         .execute([millis(now).saturating_sub(span_millis(DEAD_LETTER_TTL))])?;
     tx.sql.prepare_cached("DELETE FROM workers WHERE expires <= ?1")?.execute([millis(now)])?;
+    meters::purge(tx, now)?;
     Ok(tasks == most || tombstones == most || webhooks == most)
 }

@@ -7,7 +7,7 @@ use super::column::{Key, Name, instant, key, millis, task_id, unsigned};
 use super::course::{count, emit, find};
 use super::line::{self, standing};
 use super::store::Tx;
-use super::webhooks;
+use super::{meters, webhooks};
 use crate::pace::Pace;
 use crate::{Bound, BrokerError, Idempotency, Matches, Start, SubmitOptions, Submitted, stored};
 
@@ -32,6 +32,7 @@ pub(super) fn submit(
     let record = record::encode(task)?;
     let size = i64::try_from(record.len()).unwrap_or(i64::MAX);
     check_bounds(tx, task, options, unsigned(size))?;
+    let (charge, readings) = meters::charge(tx, task, &options.charge, now)?;
 
     let span = |span: std::time::Duration| millis(now + span);
     let run_at = match options.start {
@@ -43,10 +44,10 @@ pub(super) fn submit(
     tx.sql
         .prepare_cached(
             "INSERT INTO tasks (id, record, notes, model, lane, tenant, size, max_attempts, ttl_ms,
-                                state, place, depth, submitted, run_at, deadline, spot)
+                                state, place, depth, submitted, run_at, deadline, charge, spot)
              VALUES (:id, :record, :notes, :model, :lane, :tenant, :size, :max, :ttl, 'queued', 0,
                      1 + coalesce((SELECT queued FROM stats WHERE model = :model), 0),
-                     :now, :run_at, :deadline, CASE WHEN :run_at IS NOT NULL THEN 'delayed' END)",
+                     :now, :run_at, :deadline, :charge, CASE WHEN :run_at IS NOT NULL THEN 'delayed' END)",
         )?
         .execute(named_params! {
             ":id": id,
@@ -61,6 +62,7 @@ pub(super) fn submit(
             ":now": millis(now),
             ":run_at": run_at,
             ":deadline": options.expires_in.map(span),
+            ":charge": charge,
         })?;
     if let Some(Idempotency { key, body_hash, .. }) = &options.idempotency {
         tx.sql
@@ -81,7 +83,7 @@ pub(super) fn submit(
         webhooks::store(tx, task, webhook, now)?;
     }
     emit(tx, task.id, now, None)?;
-    there(tx, task.id, true, now)
+    Ok(Submitted { readings, ..there(tx, task.id, true, now)? })
 }
 
 /// Returns the reply about an existing task.

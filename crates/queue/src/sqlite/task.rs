@@ -9,7 +9,7 @@ use rusqlite::{named_params, params};
 use super::column::{Name, key, millis};
 use super::course::{Course, count, emit, keep_started};
 use super::store::Tx;
-use super::{line, webhooks};
+use super::{line, metering, webhooks};
 use crate::stored::Ending;
 use crate::{BrokerError, LINE_SPAN};
 
@@ -24,8 +24,8 @@ pub(super) enum By {
     Queue,
 }
 
-/// Ends a task: deletes the lease and the prompt, writes outcome and event, starts the TTL, and makes its
-/// log line pending and its webhook due.
+/// Ends a task: settles its charge, deletes the lease and the prompt, writes outcome and event, starts the TTL, and
+/// makes its log line pending and its webhook due.
 pub(super) fn end(
     tx: &mut Tx<'_>,
     course: &Course,
@@ -33,11 +33,12 @@ pub(super) fn end(
     ending: &Ending,
     by: By,
 ) -> Result<(), BrokerError> {
+    metering::end(tx, course, now, ending)?;
     tx.sql
         .prepare_cached(
             "UPDATE tasks SET state = :state, outcome = :outcome, finished = :now, record = '',
                     failures = '[]', expires = :now + ttl_ms, lease_until = NULL,
-                    by_holder = :by_holder, unlogged = :unlogged
+                    by_holder = :by_holder, unlogged = :unlogged, charge = NULL
              WHERE id = :id",
         )?
         .execute(named_params! {

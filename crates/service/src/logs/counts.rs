@@ -15,14 +15,15 @@ const UNWRITTEN_FOR: Duration = LINE_SPAN.saturating_mul(2);
 
 /// The counters of a process's log files. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct LogCounts(Arc<[Counters; 3]>);
+pub struct LogCounts(Arc<[Counters; 4]>);
 
-/// The three log files, in the order of their counters.
+/// The log files, in the order of their counters.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum LogFile {
     App,
     Requests,
     Errors,
+    Audit,
 }
 
 /// The counters of one file. Blocks of `errors.log` count as lines.
@@ -65,9 +66,10 @@ impl LogCounts {
         }
     }
 
-    /// Returns each file's name (`app`, `llm_requests`, `errors`) and its counters.
-    pub fn files(&self) -> [(&'static str, FileCounts); 3] {
-        [LogFile::App, LogFile::Requests, LogFile::Errors].map(|file| (file.name(), self.of(file)))
+    /// Returns each file's name (`app`, `llm_requests`, `errors`, `audit`) and its counters.
+    pub fn files(&self) -> [(&'static str, FileCounts); 4] {
+        [LogFile::App, LogFile::Requests, LogFile::Errors, LogFile::Audit]
+            .map(|file| (file.name(), self.of(file)))
     }
 
     /// Returns the sums over all files.
@@ -116,6 +118,7 @@ impl LogFile {
             Self::App => "app",
             Self::Requests => "llm_requests",
             Self::Errors => "errors",
+            Self::Audit => "audit",
         }
     }
 }

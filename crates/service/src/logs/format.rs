@@ -3,11 +3,14 @@
 //! Text from users is written as a JSON string in which `=` is escaped too, so that no quote,
 //! newline or `key=` in it can forge a field or a line.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use protocol::{Metrics, Outcome, TaskError, TaskId};
 use time::OffsetDateTime;
 use time::macros::format_description;
+
+use super::audit::AuditLine;
 
 /// Formats a time as `2025-11-21 15:30:45`.
 pub(super) fn timestamp(at: OffsetDateTime) -> String {
@@ -65,6 +68,66 @@ pub(super) fn error_block(at: OffsetDateTime, id: TaskId, error: &TaskError) -> 
         error.error_type,
         one_line(&error.message)
     )
+}
+
+/// Maximum length of a value in `audit.log`, in characters.
+const MAX_VALUE: usize = 256;
+
+/// Returns the fields of a line of `audit.log`, in their order.
+pub(super) fn audit_fields<'a>(line: &AuditLine<'a>) -> Vec<(&'static str, Cow<'a, str>)> {
+    let result = match line.status {
+        ..400 => "ok",
+        400..500 => "refused",
+        _ => "failed",
+    };
+    let mut fields = vec![
+        ("act", Cow::Borrowed(line.act)),
+        ("actor", line.actor.unwrap_or("none").into()),
+        ("address", line.address.map_or("unknown".into(), |one| one.to_string().into())),
+    ];
+    fields.extend(line.object.map(|object| ("object", object.into())));
+    fields.push(("result", result.into()));
+    fields.push(("status", line.status.to_string().into()));
+    fields.extend(line.reason.map(|reason| ("reason", reason.into())));
+    fields
+}
+
+/// Formats one line of `audit.log`, with its line end: text, or JSON.
+pub(super) fn audit_line(
+    at: OffsetDateTime,
+    fields: &[(&str, Cow<'_, str>)],
+    json: bool,
+) -> String {
+    let value = |value: &str| value.chars().take(MAX_VALUE).collect::<String>();
+    let mut line = String::new();
+    if json {
+        write!(line, "{{\"timestamp\":{}", quoted(&(timestamp(at).replacen(' ', "T", 1) + "Z")))
+            .and_then(|()| {
+                fields.iter().try_for_each(|(name, text)| {
+                    write!(line, ",\"{name}\":{}", quoted(&value(text)))
+                })
+            })
+            .and_then(|()| writeln!(line, "}}"))
+    } else {
+        write!(line, "[{}]", timestamp(at))
+            .and_then(|()| {
+                fields.iter().try_for_each(|(name, text)| {
+                    write!(line, " {name}={}", bare_or_quoted(&value(text)))
+                })
+            })
+            .and_then(|()| writeln!(line))
+    }
+    .expect("writing to a String can't fail");
+    line
+}
+
+/// Formats `text` as it is if nothing in it can be mistaken for a part of the line, else like [`quoted`].
+fn bare_or_quoted(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\=[]".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_plain) {
+        true => text.into(),
+        false => quoted(text).into(),
+    }
 }
 
 /// Escapes control characters and all Unicode line ends, so that `text` stays on one line.
@@ -160,6 +223,68 @@ mod tests {
 
         let block = error_block(AT, TaskId::new(), &error);
         assert_eq!(block.lines().count(), 8, "{block}");
+    }
+
+    #[test]
+    fn audit_line_has_the_exact_format() {
+        let line = AuditLine {
+            act: "keys.add",
+            actor: Some("key_0192"),
+            address: Some([203, 0, 113, 7].into()),
+            object: Some("key_0193"),
+            status: 201,
+            reason: None,
+        };
+        assert_eq!(
+            audit_line(AT, &audit_fields(&line), false),
+            "[2025-11-21 15:30:45] act=keys.add actor=key_0192 address=203.0.113.7 object=key_0193 result=ok status=201\n"
+        );
+        let refused = AuditLine {
+            act: "access",
+            actor: None,
+            object: Some("POST /generate"),
+            status: 401,
+            reason: Some("invalid_api_key"),
+            ..line
+        };
+        assert_eq!(
+            audit_line(AT, &audit_fields(&refused), false),
+            "[2025-11-21 15:30:45] act=access actor=none address=203.0.113.7 object=\"POST /generate\" result=refused status=401 reason=invalid_api_key\n"
+        );
+        assert_eq!(
+            audit_line(AT, &audit_fields(&refused), true),
+            "{\"timestamp\":\"2025-11-21T15:30:45Z\",\"act\":\"access\",\"actor\":\"none\",\"address\":\"203.0.113.7\",\"object\":\"POST /generate\",\"result\":\"refused\",\"status\":\"401\",\"reason\":\"invalid_api_key\"}\n"
+        );
+    }
+
+    #[test]
+    fn user_text_cannot_forge_an_audit_field() {
+        for evil in [
+            "demo result=ok",
+            "demo\n[2025-11-21 15:30:45] act=keys.add result=ok",
+            "\" result=ok \"",
+            "\u{2028}result=ok",
+            "",
+            &"result=ok ".repeat(1000),
+        ] {
+            let line = AuditLine {
+                act: "pause",
+                actor: Some("key_1"),
+                address: None,
+                object: Some(evil),
+                status: 404,
+                reason: Some(evil),
+            };
+            let text = audit_line(AT, &audit_fields(&line), false);
+            assert_eq!((text.lines().count(), text.matches("result=").count()), (1, 1), "{text}");
+            assert!(text.contains(" result=refused ") && text.len() < 8_000, "{text}");
+            let json = audit_line(AT, &audit_fields(&line), true);
+            assert_eq!(
+                (json.lines().count(), json.matches("\"result\":").count()),
+                (1, 1),
+                "{json}"
+            );
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The three log files, rotated daily: `app.log`, `llm_requests.log` and `errors.log`. Their
-//! formats are contracts; the pure module `format` implements two of them, `app` the third.
+//! The log files, rotated daily: `app.log`, `llm_requests.log`, `errors.log` and `audit.log`. Their
+//! formats are contracts; `app` implements that of `app.log`, the pure module `format` the others.
 //!
 //! The file of a day is `app.2025-11-21.log`; `app.log` links to the latest. Times are in UTC.
 //! Separate threads do the writing, so no caller waits for a disk or a console; lines that arrive
@@ -8,8 +8,10 @@
 //! | module   | what it does |
 //! |----------|--------------|
 //! | `app`    | formats `app.log` |
-//! | `format` | formats the other two |
+//! | `format` | formats the others |
 //! | `task`   | [`TaskLog`]: writes an ended task's line and block, which stay pending in the queue until they are written |
+//! | `audit`  | [`AuditLog`]: writes a line per act of an operator and per refused call |
+//! | `flood`  | bounds the lines of refused calls |
 //! | `lookup` | searches for lines that a dead process may have written |
 //! | `writer` | the writer threads: buffer lines, discard them when the buffer is full, send receipts |
 //! | `output` | one file: counts its lines and reports failures |
@@ -19,8 +21,10 @@
 //! | `secrets` | removes the process's secrets from all output |
 
 mod app;
+mod audit;
 mod counts;
 mod daily;
+mod flood;
 mod format;
 mod lookup;
 mod output;
@@ -46,6 +50,7 @@ use secrets::{Redacted, Secrets};
 use writer::{LogSender, Thread};
 
 use crate::settings::{LogFormat, Settings};
+pub use audit::{AuditLine, AuditLog};
 pub use counts::{FileCounts, LogCounts};
 pub use task::TaskLog;
 
@@ -55,6 +60,8 @@ const QUIET_DIRECTIVE: &str = "actix_server=warn";
 const EXIT_TARGET: &str = "exit";
 /// Buffer size for `app.log`, in bytes.
 const APP_BUFFER_BYTES: usize = 8 << 20;
+/// Buffer size for `audit.log`, in bytes.
+const AUDIT_BUFFER_BYTES: usize = 8 << 20;
 /// Buffer size for the other two files together: enough for some 150,000 ended tasks.
 const TASK_BUFFER_BYTES: usize = 32 << 20;
 
@@ -62,9 +69,11 @@ const TASK_BUFFER_BYTES: usize = 32 << 20;
 #[derive(Debug)]
 pub struct Logs {
     tasks: TaskLog,
+    audit: AuditLog,
     control: LogControl,
     // Fields drop in this order, so that messages about the end of the first are still written by
     // the others.
+    _audit: Thread,
     _tasks: Thread,
     _app: Thread,
     _console: WorkerGuard,
@@ -73,7 +82,7 @@ pub struct Logs {
 /// Changes the logs while they are open.
 #[derive(Clone)]
 pub struct LogControl {
-    log_senders: [LogSender; 2],
+    log_senders: [LogSender; 3],
     filter: reload::Handle<EnvFilter, Registry>,
     secrets: Secrets,
 }
@@ -147,6 +156,10 @@ impl Logs {
             writer::start(requests, Some(errors), counts.clone(), TASK_BUFFER_BYTES)
                 .map_err(refused)?;
         let tasks = tasks.without(&secrets);
+        let audit = (LogFile::Audit, open(LogFile::Audit)?);
+        let (audit, audit_thread) =
+            writer::start(audit, None, counts.clone(), AUDIT_BUFFER_BYTES).map_err(refused)?;
+        let audit = audit.without(&secrets);
 
         // A blocked console must not block a compute thread, so lines are dropped instead.
         let console = Redacted::new(BufWriter::new(Paced(io::stderr())), secrets.clone());
@@ -162,10 +175,16 @@ impl Logs {
         tracing_subscriber::registry()
             .with(app::layer(writers, json).with_filter(filter))
             .try_init()?;
-        let control = LogControl { log_senders: [app, tasks.clone()], filter: handle, secrets };
+        let control = LogControl {
+            log_senders: [app, tasks.clone(), audit.clone()],
+            filter: handle,
+            secrets,
+        };
         Ok(Self {
             tasks: TaskLog::new(dir, tasks, counts),
+            audit: AuditLog::new(audit, json),
             control,
+            _audit: audit_thread,
             _tasks: task_thread,
             _app: app_thread,
             _console: console_guard,
@@ -181,6 +200,11 @@ impl Logs {
     /// Returns the writer of `llm_requests.log` and `errors.log`.
     pub fn tasks(&self) -> TaskLog {
         self.tasks.clone()
+    }
+
+    /// Returns the writer of `audit.log`.
+    pub fn audit(&self) -> AuditLog {
+        self.audit.clone()
     }
 
     /// Returns a handle that changes these logs while they are open.

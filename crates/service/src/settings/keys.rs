@@ -98,6 +98,21 @@ pub const KEYS: &[Key] = &[
     key("HOST", Some("0.0.0.0"), "address that the gateway listens on: an IP address or localhost"),
     key("PORT", Some("8000"), "port that the gateway listens on, 0 to 65535 (0: any free one)"),
     key(
+        "ADMIN_HOST",
+        None,
+        "address of the listener for /admin, used with ADMIN_PORT: an IP address or localhost; unset: 127.0.0.1",
+    ),
+    key(
+        "ADMIN_PORT",
+        None,
+        "port of a listener of its own for /admin, 0 to 65535 (0: any free one); unset: /admin is served on PORT",
+    ),
+    key(
+        "CORS_ORIGINS",
+        None,
+        "origins of web pages whose scripts may call the API, separated by commas (https://app.example.com), or * for all; unset: none",
+    ).list(),
+    key(
         "MAX_NEW_TOKENS",
         Some("2048"),
         "largest max_tokens of a request, 1 to 1000000",
@@ -126,6 +141,36 @@ pub const KEYS: &[Key] = &[
         "largest size of all queued tasks together in bytes, 1024 to 1099511627776",
     ),
     key(
+        "OWNER_REQUESTS_PER_MINUTE",
+        None,
+        "submitted tasks per minute of each owner, all of its keys together, 1 to 1000000000; unset: no limit",
+    ),
+    key(
+        "OWNER_TOKENS_PER_MINUTE",
+        None,
+        "tokens per minute of each owner, of prompts and generated, 1 to 1000000000000; unset: no limit",
+    ),
+    key(
+        "OWNER_MAX_IN_FLIGHT",
+        None,
+        "tasks of each owner that wait or run, without those of batches, 1 to 10000000; unset: no limit",
+    ),
+    key(
+        "OWNER_TOKENS_PER_DAY",
+        None,
+        "tokens per day (UTC) of each owner, without those of batches, 1 to 1000000000000; unset: no limit",
+    ),
+    key(
+        "OWNER_BATCH_TOKENS_PER_DAY",
+        None,
+        "tokens of batches per day (UTC) of each owner, 1 to 1000000000000; unset: no limit",
+    ),
+    key(
+        "RATE_LIMIT_GENERATE",
+        None,
+        "requests of each key to POST /generate: a number and second, minute, hour or day (10/minute); unset: no limit",
+    ),
+    key(
         "BLOB_URL",
         None,
         "where the bytes of uploaded files are stored: file:///folder, which all machines mount, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix in builds with the feature object-store; unset: in Redis, or in blobs in DATA_DIR",
@@ -145,6 +190,7 @@ pub const KEYS: &[Key] = &[
         Some("2592000"),
         "seconds that a file is kept if its upload names no time, 60 to 31536000",
     ),
+    key("USAGE_KEPT_DAYS", Some("400"), "days that the usage of keys, owners and models is kept, 1 to 3650"),
     key(
         "WEBHOOK_ALLOW_PRIVATE",
         Some("false"),

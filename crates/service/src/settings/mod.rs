@@ -12,7 +12,7 @@
 //! | [`yaml`]        | parses YAML text into names and values; pure |
 //! | [`layers`]      | collects every setting's text from the sources, by precedence |
 //! | [`values`]      | the types of the settings' values |
-//! | [`paths`], [`redis_url`] | check paths and URLs |
+//! | [`paths`], [`redis_url`], [`origins`] | check paths and URLs |
 //! | [`parse`]       | converts every text into a value or a problem |
 //!
 //! [`Settings`] is the result that all other crates use. docs/CONFIGURATION.md describes the rules.
@@ -24,8 +24,10 @@ mod file;
 mod keys;
 mod layers;
 mod names;
+mod origins;
 mod parse;
 mod paths;
+mod rate;
 mod redis_url;
 #[cfg(test)]
 mod tests;
@@ -36,12 +38,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::ModelId;
+use protocol::{KeyLimits, ModelId};
 
 pub use aliases::Aliases;
 pub use dotenv_file::DotEnv;
 pub use keys::{KEYS, Key};
 pub use layers::Sources;
+pub use origins::Origins;
+pub use rate::Rate;
 pub use values::{
     BatchSize, BlobLocation, Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret,
     fresh_key,
@@ -84,6 +88,10 @@ pub struct Settings {
     pub host: IpAddr,
     /// `PORT`.
     pub port: u16,
+    /// `ADMIN_HOST` and `ADMIN_PORT`: the listener of the operators' routes; `None` serves them on `port`.
+    pub admin_address: Option<(IpAddr, u16)>,
+    /// `CORS_ORIGINS`: the web pages that may call the API from a browser.
+    pub cors_origins: Origins,
     /// `MAX_NEW_TOKENS`: the largest `max_tokens` that a client may request.
     pub max_new_tokens: u32,
     /// `MAX_PROMPT_BYTES`: the maximum prompt length, in bytes of UTF-8.
@@ -100,6 +108,10 @@ pub struct Settings {
     pub max_tenant_tasks: u64,
     /// `MAX_QUEUE_BYTES`: maximum size of all waiting tasks together, in bytes.
     pub max_queue_bytes: u64,
+    /// `OWNER_…`: the limits of each owner, all of its keys together.
+    pub owner_limits: KeyLimits,
+    /// `RATE_LIMIT_GENERATE`: the limit of each key on `POST /generate`.
+    pub rate_limit_generate: Option<Rate>,
     /// `BLOB_URL`: where the bytes of blobs are stored.
     pub blob_location: BlobLocation,
     /// `MAX_BLOB_BYTES`: the maximum size of a blob.
@@ -108,6 +120,8 @@ pub struct Settings {
     pub max_tenant_blob_bytes: u64,
     /// `BLOB_TTL`: how long a blob is kept if its upload names no time.
     pub blob_ttl: Duration,
+    /// `USAGE_KEPT_DAYS`: how long usage is kept.
+    pub usage_kept_days: u32,
     /// `WEBHOOK_ALLOW_PRIVATE`: allows webhooks to private and loopback addresses.
     pub webhook_allow_private: bool,
     /// `MAX_BATCH_SIZE`: the number of sequences that a worker runs at once.

@@ -2,18 +2,18 @@
 
 use std::collections::HashSet;
 use std::fmt::Display;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use protocol::ModelId;
+use protocol::{KeyLimits, ModelId};
 use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
 use super::layers::Layers;
 use super::values::{BlobLocation, ListenAddress, LoraAdapter, QueueLocation, Secret};
-use super::{Settings, SettingsError, paths, redis_url};
+use super::{Origins, Settings, SettingsError, paths, redis_url};
 
 /// Shorter keys are too easy to guess.
 const MIN_KEY_LENGTH: usize = 8;
@@ -39,6 +39,8 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         redis_allow_eviction: p.choice("REDIS_ALLOW_EVICTION").unwrap_or(false),
         host: p.choice("HOST").map_or(Ipv4Addr::UNSPECIFIED.into(), |ListenAddress(host)| host),
         port: p.number("PORT", 0, 65_535),
+        admin_address: p.admin_address(),
+        cors_origins: p.cors_origins(),
         max_new_tokens: p.number("MAX_NEW_TOKENS", 1, 1_000_000),
         max_prompt_bytes: p.number("MAX_PROMPT_BYTES", 1, 64 << 20),
         task_time_limit: p.seconds("TASK_TIME_LIMIT", 1, 86_400),
@@ -47,10 +49,23 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         max_queue_size: p.number("MAX_QUEUE_SIZE", 1, 10_000_000),
         max_tenant_tasks: p.number("MAX_TENANT_TASKS", 1, 10_000_000),
         max_queue_bytes: p.number("MAX_QUEUE_BYTES", 1024, 1 << 40),
+        owner_limits: KeyLimits {
+            requests_per_minute: p.optional_number("OWNER_REQUESTS_PER_MINUTE", 1, 1_000_000_000),
+            tokens_per_minute: p.optional_number("OWNER_TOKENS_PER_MINUTE", 1, 1_000_000_000_000),
+            max_in_flight: p.optional_number("OWNER_MAX_IN_FLIGHT", 1, 10_000_000),
+            tokens_per_day: p.optional_number("OWNER_TOKENS_PER_DAY", 1, 1_000_000_000_000),
+            batch_tokens_per_day: p.optional_number(
+                "OWNER_BATCH_TOKENS_PER_DAY",
+                1,
+                1_000_000_000_000,
+            ),
+        },
+        rate_limit_generate: p.choice("RATE_LIMIT_GENERATE"),
         blob_location: p.blob_location(),
         max_blob_bytes: p.number("MAX_BLOB_BYTES", 1, 1 << 40),
         max_tenant_blob_bytes: p.number("MAX_TENANT_BLOB_BYTES", 1, 1 << 50),
         blob_ttl: p.seconds("BLOB_TTL", 60, 365 * 86_400),
+        usage_kept_days: p.number("USAGE_KEPT_DAYS", 1, 3_650),
         webhook_allow_private: p.choice("WEBHOOK_ALLOW_PRIVATE").unwrap_or(false),
         max_batch_size: p.choice("MAX_BATCH_SIZE").unwrap_or(super::BatchSize::Auto),
         kv_tokens: p.optional_number("KV_TOKENS", 256, 1 << 30),
@@ -203,6 +218,29 @@ impl<'a> Parser<'a> {
             self.note("ADMIN_API_KEY", what);
         }
         Some(Secret::new(key))
+    }
+
+    /// Parses the address of the operators' listener. `ADMIN_PORT` alone listens on this machine only.
+    fn admin_address(&mut self) -> Option<(IpAddr, u16)> {
+        let host = self.choice("ADMIN_HOST").map(|ListenAddress(host)| host);
+        let port = self.optional_number("ADMIN_PORT", 0, 65_535);
+        match (host, port) {
+            (None, None) => None,
+            (Some(_), None) => {
+                self.note("ADMIN_HOST", ": set ADMIN_PORT too, the port to listen on there");
+                None
+            }
+            (host, Some(port)) => Some((host.unwrap_or(Ipv4Addr::LOCALHOST.into()), port)),
+        }
+    }
+
+    /// Parses the origins of web pages.
+    fn cors_origins(&mut self) -> Origins {
+        let Some(given) = self.get("CORS_ORIGINS") else { return Origins::None };
+        given.parse().unwrap_or_else(|problem| {
+            self.note("CORS_ORIGINS", format_args!(": {problem}"));
+            Origins::None
+        })
     }
 
     /// Parses the adapters of `models`. Names that are used twice are rejected.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::body::read_to_count;
 use crate::body::read_chat;
 use crate::dialects::openai::request::model_name;
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::follow::Call;
 use crate::follow::answer::Answer;
 use crate::idempotency;
@@ -17,7 +17,7 @@ use crate::state::State;
 
 /// Counts the input tokens of a message that is not generated.
 pub(super) async fn count_tokens(
-    caller: Caller,
+    caller: Submitter,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
@@ -30,7 +30,7 @@ pub(super) async fn count_tokens(
     let order = read_to_count(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "messages/count_tokens", &body)?;
     drop(body); // many requests may wait
-    let call = Call::submit(&request, &state, caller.0, order, idempotency, began).await?;
+    let call = Call::submit(&request, &state, &caller, order, idempotency, began).await?;
     call.respond(|snapshot| {
         let (_, usage) = Answer::all(snapshot)?;
         Ok(json!({"input_tokens": usage.prompt_tokens}))

@@ -8,7 +8,7 @@ use super::body::MessagesRequest;
 use super::{reply, stream};
 use crate::body::read_chat;
 use crate::dialects::openai::request::model_name;
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::follow::Call;
 use crate::idempotency;
 use crate::refusal::Refusal;
@@ -16,7 +16,7 @@ use crate::state::State;
 
 /// Answers a conversation: at once as one message when the task has ended, or as a stream.
 pub(super) async fn create(
-    caller: Caller,
+    caller: Submitter,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
@@ -31,7 +31,7 @@ pub(super) async fn create(
     drop(body); // many requests may wait
     let MessagesRequest { order, stream, reply } = asked;
     let model = order.model.clone();
-    let call = Call::submit(&request, &state, caller.0, order, idempotency, began).await?;
+    let call = Call::submit(&request, &state, &caller, order, idempotency, began).await?;
     if stream && !call.is_asynchronous() {
         return stream::respond(call, model, reply).await;
     }

@@ -9,11 +9,14 @@ mod reply;
 mod stream;
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
 use actix_web::web::ServiceConfig;
+use queue::Reading;
 use serde_json::Value;
 
 use crate::describe::Description;
 use crate::dialect::Dialect;
+use crate::limit_headers;
 use crate::middleware::log;
 use crate::options::Options;
 use crate::refusal::Refusal;
@@ -38,6 +41,10 @@ impl Dialect for Anthropic {
 
     fn describe(&self, options: &Options) -> Description {
         openapi::describe(options)
+    }
+
+    fn add_limits(&self, readings: &[Reading], headers: &mut HeaderMap) {
+        limit_headers::anthropic(readings, headers);
     }
 
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {

@@ -39,12 +39,16 @@ impl Dialect for Native {
         routes::configure(app);
     }
 
+    fn configure_admin(&self, app: &mut ServiceConfig) {
+        routes::configure_admin(app);
+    }
+
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {
         let mut body = match refusal.code {
             Code::Invalid => json!({ "detail": refusal.problems }),
             _ => json!({ "detail": refusal.message }),
         };
-        if let Code::QueueFull(_) = refusal.code {
+        if let Code::QueueFull(_) | Code::LimitReached(_) = refusal.code {
             body["code"] = json!(refusal.code.as_str());
         }
         (refusal.status, body)

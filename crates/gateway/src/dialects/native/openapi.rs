@@ -245,6 +245,7 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
         routes::docs::openapi,
         routes::docs::page,
         routes::admin::overview::overview,
+        routes::admin::usage::usage,
         routes::admin::workers::workers,
         routes::admin::workers::drain,
         routes::admin::pausing::pause,

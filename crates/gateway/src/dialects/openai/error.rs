@@ -4,8 +4,12 @@ use actix_web::http::StatusCode;
 use protocol::ErrorType;
 use serde_json::{Value, json};
 
+use crate::limited::Limited;
 use crate::refusal::{Code, Refusal};
 use crate::validate::UNKNOWN_MODEL;
+
+/// The type and the code of a daily limit.
+const QUOTA: &str = "insufficient_quota";
 
 /// Formats a refusal.
 pub(super) fn shape(refusal: &Refusal) -> (StatusCode, Value) {
@@ -46,6 +50,12 @@ pub(in crate::dialects) fn status(refusal: &Refusal) -> StatusCode {
 
 fn kind(refusal: &Refusal) -> &'static str {
     match (refusal.code, status(refusal).as_u16()) {
+        (Code::LimitReached(limited), _) => match limited {
+            Limited::Requests => "requests",
+            Limited::Tokens | Limited::TooLarge => "tokens",
+            Limited::InFlight => "concurrent_requests",
+            Limited::Quota => QUOTA,
+        },
         (Code::QueueFull(_), _) => "requests",
         (Code::InvalidKey | Code::NotOperator, _) => "authentication_error",
         (_, 500..) => "server_error",
@@ -62,7 +72,8 @@ fn code(refusal: &Refusal) -> Option<&'static str> {
             "missing" => Some("missing_required_parameter"),
             _ => Some("invalid_value"),
         },
-        Code::QueueFull(_) => Some("rate_limit_exceeded"),
+        Code::LimitReached(Limited::Quota) => Some(QUOTA),
+        Code::QueueFull(_) | Code::LimitReached(_) => Some("rate_limit_exceeded"),
         Code::TaskFailed(ErrorType::InvalidRequest) => None,
         code => Some(code.as_str()),
     }

@@ -8,6 +8,7 @@ pub(super) mod error;
 mod files;
 mod models;
 mod openapi;
+mod own_usage;
 mod query;
 pub(super) mod request;
 mod responses;
@@ -51,6 +52,7 @@ impl Dialect for OpenAi {
                 .service(post("/embeddings", work, embeddings::create))
                 .service(get("/models", reads, models::list))
                 .service(get("/models/{model:.+}", reads, models::show))
+                .service(get("/usage", reads, own_usage::usage))
                 .configure(responses::configure)
                 .configure(files::configure)
                 .configure(batches::configure),

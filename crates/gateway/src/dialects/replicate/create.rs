@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
-use protocol::{ModelId, TenantId};
+use protocol::ModelId;
 use serde_json::Value;
 
 use super::body;
 use super::record::Record;
 use super::reply::Links;
 use crate::body::read_chat;
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::follow::{Attended, Waited, for_end};
 use crate::hangup::ClientEnd;
 use crate::idempotency;
@@ -26,7 +26,7 @@ const WAIT_S: u32 = 60;
 
 /// Creates a prediction by the model that `version` names.
 pub(super) async fn create(
-    caller: Caller,
+    caller: Submitter,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
@@ -35,12 +35,12 @@ pub(super) async fn create(
     let body = read_chat(&request, payload, &state.options).await?;
     let named = body::version(&body).map_err(Refusal::invalid)?.to_owned();
     let model = state.resolve(Some(&named)).await?;
-    respond(&state, caller.0, &request, body, named, model).await
+    respond(&state, caller, &request, body, named, model).await
 }
 
 /// Creates a prediction by the model that the path names: with its owner, or without.
 pub(super) async fn create_of_model(
-    caller: Caller,
+    caller: Submitter,
     path: web::Path<(String, String)>,
     request: HttpRequest,
     payload: web::Payload,
@@ -57,14 +57,14 @@ pub(super) async fn create_of_model(
             None => state.resolve(Some(&named)).await?,
         },
     };
-    respond(&state, caller.0, &request, body, named, model).await
+    respond(&state, caller, &request, body, named, model).await
 }
 
 /// Creates the prediction and waits for its end, as long as the client prefers. It goes on if the
 /// client leaves.
 async fn respond(
     state: &Arc<State>,
-    tenant: TenantId,
+    caller: Submitter,
     request: &HttpRequest,
     mut body: Value,
     named: String,
@@ -75,13 +75,13 @@ async fn respond(
     let record =
         Record { model: named, version: order.model.to_string(), input: body["input"].take() };
     let ttl_s = order.queueing.result_ttl_s;
-    let submitted = submit(state, tenant.clone(), order, idempotency).await?.submitted;
+    let submitted = submit(state, &caller, order, idempotency).await?.submitted;
     let id = submitted.task_id;
     Notes::of(&mut request.extensions_mut()).task_id = Some(id);
     // If the record can't be stored, dropping this cancels the task.
     let mut attended = Attended::new(state, &submitted);
     if submitted.created {
-        record.save(state, &tenant, id, ttl_s).await?;
+        record.save(state, caller.tenant(), id, ttl_s).await?;
     }
     attended.release();
     let patience = Duration::from_secs(patience(request).into());
@@ -94,7 +94,7 @@ async fn respond(
     };
     let snapshot = match ended {
         Some(snapshot) => snapshot,
-        None => state.task(&tenant, id).await?,
+        None => state.task(caller.tenant(), id).await?,
     };
     let mut prediction = Links::of(request).prediction(&record, &snapshot);
     if snapshot.outcome.is_none() {

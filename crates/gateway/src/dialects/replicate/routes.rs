@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::record::{PURPOSE, Record, find};
 use super::reply::Links;
-use crate::extract::Caller;
+use crate::extract::{Caller, Submitter};
 use crate::follow::for_end;
 use crate::hangup::ClientEnd;
 use crate::refusal::Refusal;
@@ -29,23 +29,23 @@ pub(super) async fn show(
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let (record, snapshot) = find(&state, &caller.0, &name, &request).await?;
+    let (record, snapshot) = find(&state, caller.tenant(), &name, &request).await?;
     Ok(HttpResponse::Ok().json(Links::of(&request).prediction(&record, &snapshot)))
 }
 
 /// Cancels a prediction. One that has ended stays as it is.
 pub(super) async fn cancel(
-    caller: Caller,
+    caller: Submitter,
     name: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let (record, snapshot) = find(&state, &caller.0, &name, &request).await?;
+    let (record, snapshot) = find(&state, caller.tenant(), &name, &request).await?;
     let id = snapshot.task.id;
     if let CancelReply::Requested = state.ask(state.broker.cancel(id)).await? {
         for_end(&state, &ClientEnd::of(&request), id, CANCEL_PATIENCE).await;
     }
-    let snapshot = state.task(&caller.0, id).await?;
+    let snapshot = state.task(caller.tenant(), id).await?;
     Ok(HttpResponse::Ok().json(Links::of(&request).prediction(&record, &snapshot)))
 }
 
@@ -69,14 +69,14 @@ pub(super) async fn list(
         limit: PAGE,
         order: BlobOrder::Newest,
     };
-    let found = state.ask(state.blobs.list(&caller.0, &page)).await?;
+    let found = state.ask(state.blobs.list(caller.tenant(), &page)).await?;
     let links = Links::of(&request);
     let mut results: Vec<Value> = Vec::with_capacity(found.blobs.len());
     for blob in &found.blobs {
         let id = TaskId::from(blob.id.as_uuid());
         // A record outlives its task.
         let Some(snapshot) = state.ask(state.broker.snapshot(id)).await? else { continue };
-        if let Some(record) = Record::load(&state, &caller.0, blob.id).await? {
+        if let Some(record) = Record::load(&state, caller.tenant(), blob.id).await? {
             results.push(links.prediction(&record, &snapshot));
         }
     }

@@ -22,7 +22,7 @@ pub(super) async fn stream(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let state = state.into_inner();
-    let (_, snapshot) = find(&state, &caller.0, &name, &request).await?;
+    let (_, snapshot) = find(&state, caller.tenant(), &name, &request).await?;
     let (id, client) = (snapshot.task.id, ClientEnd::of(&request));
     let feed = AnswerFeed::new(Feed::new(state, id, EventSeq::START, client));
     Ok(sse::respond(HttpResponse::Ok(), OutputStream { feed, events: 0 }))

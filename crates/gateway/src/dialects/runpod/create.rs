@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
-use protocol::{Lane, ModelId, TaskId, TenantId, WebhookForm};
+use protocol::{Lane, ModelId, TaskId, WebhookForm};
 use serde_json::{Value, json};
 
 use super::super::jobs;
 use super::super::openai::request::refuse;
 use super::reply;
 use crate::body::read_chat;
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::follow::{Waited, for_end};
 use crate::hangup::ClientEnd;
 use crate::idempotency;
@@ -31,30 +31,30 @@ const MAX_WAIT_MS: u64 = 300_000;
 
 /// Creates a job and returns its id.
 pub(super) async fn run(
-    caller: Caller,
+    caller: Submitter,
     model: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let id = create(caller.0, &model, &request, payload, &state).await?;
+    let id = create(&caller, &model, &request, payload, &state).await?;
     Ok(HttpResponse::Ok().json(json!({"id": id, "status": "IN_QUEUE"})))
 }
 
 /// Creates a job and waits for its end, up to the time that the client sets. The job goes on if the
 /// client leaves: its state has a route of its own.
 pub(super) async fn run_sync(
-    caller: Caller,
+    caller: Submitter,
     model: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let patience = patience(&request)?;
-    let id = create(caller.0.clone(), &model, &request, payload, &state).await?;
+    let id = create(&caller, &model, &request, payload, &state).await?;
     let snapshot = match for_end(&state, &ClientEnd::of(&request), id, patience).await {
         Waited::Ended(snapshot) => *snapshot,
-        Waited::NotYet | Waited::HungUp => state.task(&caller.0, id).await?,
+        Waited::NotYet | Waited::HungUp => state.task(caller.tenant(), id).await?,
     };
     Ok(HttpResponse::Ok().json(reply::job(&snapshot)))
 }
@@ -76,7 +76,7 @@ fn patience(request: &HttpRequest) -> Result<Duration, Refusal> {
 }
 
 async fn create(
-    tenant: TenantId,
+    caller: &Submitter,
     model: &str,
     request: &HttpRequest,
     payload: web::Payload,
@@ -87,7 +87,7 @@ async fn create(
     let model = state.resolve(Some(model)).await?;
     let order = read(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "runpod", &body)?;
-    let id = submit(state, tenant, order, idempotency).await?.submitted.task_id;
+    let id = submit(state, caller, order, idempotency).await?.submitted.task_id;
     Notes::of(&mut request.extensions_mut()).task_id = Some(id);
     Ok(id)
 }
@@ -108,7 +108,7 @@ fn read(body: &Value, model: ModelId, options: &Options) -> Result<Order, Vec<Fi
     }
     queueing.expires_in = expires_in;
     if is_low {
-        queueing.lane = Lane::Low;
+        queueing.lane = Some(Lane::Low);
     }
     Ok(Order { webhook, queueing, ..order })
 }

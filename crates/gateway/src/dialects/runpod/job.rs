@@ -7,7 +7,7 @@ use protocol::TaskSnapshot;
 use queue::CancelReply;
 
 use super::reply;
-use crate::extract::Caller;
+use crate::extract::{Caller, Submitter};
 use crate::follow::for_end;
 use crate::hangup::ClientEnd;
 use crate::middleware::Notes;
@@ -30,7 +30,7 @@ pub(super) async fn status(
 
 /// Cancels a job. One that has ended stays as it is.
 pub(super) async fn cancel(
-    caller: Caller,
+    caller: Submitter,
     path: web::Path<(String, String)>,
     request: HttpRequest,
     state: web::Data<State>,
@@ -40,7 +40,7 @@ pub(super) async fn cancel(
     if let CancelReply::Requested = state.ask(state.broker.cancel(id)).await? {
         for_end(&state, &ClientEnd::of(&request), id, CANCEL_PATIENCE).await;
     }
-    let snapshot = state.task(&caller.0, id).await?;
+    let snapshot = state.task(caller.tenant(), id).await?;
     Ok(HttpResponse::Ok().json(reply::job(&snapshot)))
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn find(
     request: &HttpRequest,
     state: &State,
 ) -> Result<TaskSnapshot, Refusal> {
-    let snapshot = state.task(&caller.0, id.parse()?).await?;
+    let snapshot = state.task(caller.tenant(), id.parse()?).await?;
     Notes::of(&mut request.extensions_mut()).task_id = Some(snapshot.task.id);
     Ok(snapshot)
 }

@@ -40,7 +40,7 @@ pub(super) async fn stream(
 ) -> Result<HttpResponse, Refusal> {
     let snapshot = find(&caller, &path.1, &request, &state).await?;
     let id = snapshot.task.id;
-    let position = RECORDS.load::<Position>(&state, &caller.0, position_id(id)).await?;
+    let position = RECORDS.load::<Position>(&state, caller.tenant(), position_id(id)).await?;
     let is_known = position.is_some();
     let position = position.unwrap_or_default();
     let text = text_so_far(&state, &snapshot).await?;
@@ -57,9 +57,9 @@ pub(super) async fn stream(
     if !new.is_empty() {
         let position = Position { bytes: text.len(), hash: hash(&text) };
         if is_known {
-            RECORDS.delete(&state, &caller.0, position_id(id)).await?;
+            RECORDS.delete(&state, caller.tenant(), position_id(id)).await?;
         }
-        save(&state, &caller.0, id, &position).await?;
+        save(&state, caller.tenant(), id, &position).await?;
         pieces.push(reply::piece(new));
     }
     Ok(HttpResponse::Ok().json(json!({

@@ -33,7 +33,7 @@ fn queueing_defaults_are_now_and_the_operators_limits() {
     assert_eq!(
         accepted(json!({"priority": null, "delay_s": 0})),
         Queueing {
-            lane: Lane::Normal,
+            lane: None,
             start: Start::Now,
             expires_in: None,
             metadata: BTreeMap::new(),
@@ -51,7 +51,7 @@ fn every_queueing_field_is_parsed() {
             "result_ttl_s": 1, "time_limit_s": 119,
         })),
         Queueing {
-            lane: Lane::Batch,
+            lane: Some(Lane::Batch),
             start: Start::After(Duration::from_millis(1500)),
             expires_in: Some(Duration::from_secs(60)),
             metadata: [("a".into(), String::new()), ("é".into(), "1".into())].into(),

@@ -11,7 +11,7 @@
 -- ARGV  1 number of tasks whose log lines are written, then their ids
 --       then the number of outcomes, and for each:
 --         id, fence, terminal state, outcome, the error of a dead letter as JSON or empty, 1 if the
---         processing time is to be measured
+--         processing time is to be measured, tokens used (lib/settle.lua)
 --       then for each claim:
 --         worker, lease in ms, one digit per requested task: the lane whose turn it is (1 is the most
 --         urgent), maximum number of tasks of lane batch, number of models, models…
@@ -67,10 +67,10 @@ local function measure(counted, latest)
   counted.average, counted.deviation = average, deviation
 end
 
-local function finish(id, fence, state, outcome, failure, measured)
+local function finish(id, fence, state, outcome, failure, measured, used)
   -- Like read_ending, without the fields about the task's place: this and `take` are most of the work.
   local values = redis.pcall('HMGET', task_key(base, id), 'state', 'fence', 'about', 'started', 'told', 'idem',
-    'hook', 'submitted', 'run_at', 'expires', 'depth', 'dropped', 'returned', 'notes')
+    'hook', 'submitted', 'run_at', 'expires', 'depth', 'dropped', 'returned', 'notes', 'charge')
   if values.err then
     local ended = read_ended(base, id)
     if not ended then error(values) end
@@ -86,7 +86,7 @@ local function finish(id, fence, state, outcome, failure, measured)
     queue = about.queue, about = about.text, started = values[4] or nil, told = values[5] or nil,
     idem = values[6], hook = values[7], submitted = values[8], run_at = values[9] or nil,
     expires = values[10] or nil, depth = values[11], dropped = values[12] or nil,
-    returned = values[13] or nil, notes = values[14] or nil }
+    returned = values[13] or nil, notes = values[14] or nil, charge = values[15] or nil, used = used }
   if failure ~= '' then bury(id, task, outcome, failure) end
   end_task(base, id, task, at, state, outcome, at + LINE_SPAN_MS)
   local counted = counters(base, task.queue.model)
@@ -242,8 +242,8 @@ local replies, outcomes = {}, tonumber(ARGV[from])
 from = from + 1
 for _ = 1, outcomes do
   replies[#replies + 1] = isolate(finish, ARGV[from], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3],
-    ARGV[from + 4], ARGV[from + 5])
-  from = from + 6
+    ARGV[from + 4], ARGV[from + 5], ARGV[from + 6])
+  from = from + 7
 end
 while from <= #ARGV do
   local names = {}

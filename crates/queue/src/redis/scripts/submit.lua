@@ -3,13 +3,17 @@
 -- KEYS  1 base
 -- ARGV  for each task:
 --       1 id   2 record   3 `about`, see lib/base.lua
---       4 limits of its model, of its tenant, and of bytes, separated by spaces
+--       4 limits of its model, of its tenant, and of bytes, separated by spaces; then its charge, if it has one
+--         (`charge_of` in lib/meters.lua)
 --       5 optional fields as JSON, or empty: `at` earliest start in ms; `after` earliest start in ms from
 --         now; `expires` ms until its deadline; `hook` its webhook; `notes` the fields kept after its end;
 --         `key` the idempotency key under which repetitions find it, `hash` of its body, `window` the
 --         maximum age in ms of an earlier submit that counts as the same, -1 for any age, 0 for none
+--       6 tokens to reserve, if it has a charge
 -- Returns  a text for each task:
---          accepted, id, 1 if it was created now else 0, state, submitted ms, depth, standing…
+--          accepted, id, 1 if it was created now else 0, state, submitted ms, depth, standing…, and the
+--            level of each limit if it was charged; all levels are those after the call
+--          limited, now ms, the level of each limit
 --          reused, id   the key was used with another body
 --          full, bound, held, queued, processing, service ms
 --          error, message of Redis
@@ -18,12 +22,12 @@ local base, at = KEYS[1], now_ms()
 local now = int(at)
 local PLAIN = {}
 
--- The three limits of a text: most calls have the same text for all tasks.
+-- The three limits and the charge of a text: most calls have the same text for all tasks.
 local texts = {}
 local function limits_of(text)
   local limits = texts[text]
   if not limits then
-    limits = { string.match(text, '^(%d+) (%d+) (%d+)$') }
+    limits = { string.match(text, '^(%d+) (%d+) (%d+) ?(.*)$') }
     for i = 1, 3 do limits[i] = tonumber(limits[i]) end
     texts[text] = limits
   end
@@ -32,11 +36,11 @@ end
 
 -- Checks whether tasks of the call exist already: usually none, which one command answers.
 local keys = {}
-for i = 1, #ARGV, 5 do keys[#keys + 1] = task_key(base, ARGV[i]) end
+for i = 1, #ARGV, 6 do keys[#keys + 1] = task_key(base, ARGV[i]) end
 local some_known = redis.call('EXISTS', unpack(keys)) > 0
 local made = {}
 
-local function submit(id, record, about, limits, more)
+local function submit(id, record, about, limits, more, tokens)
   local key = task_key(base, id)
   if made[id] or some_known and redis.call('EXISTS', key) == 1 then
     return accepted_before(base, id, at)
@@ -70,6 +74,12 @@ local function submit(id, record, about, limits, more)
     or full('bytes', totals.bytes, #record, limits[3])
   if refused then return refused end
 
+  local charge
+  if tokens ~= '' then
+    charge = charge_of(base, queue.tenant, limits[4], at)
+    if not has_room(charge, tonumber(tokens)) then return 'limited ' .. now, charge end
+  end
+
   if counted.new then
     redis.call('SADD', base .. 'models', queue.model)
     counted.new = false
@@ -82,12 +92,19 @@ local function submit(id, record, about, limits, more)
   else
     place = join(base, id, task, false, counted)
   end
-  if options == PLAIN then
+  if options == PLAIN and not charge then
     redis.call('HSET', key, 'record', record, 'about', about, 'state', 'queued',
       'submitted', now, 'place', place, 'depth', task.depth)
     made[id] = true
     count_queued(queue, #record, 1) -- once it is there
     return accepted(base, id, '1', task, at)
+  elseif options == PLAIN then
+    redis.call('HSET', key, 'record', record, 'about', about, 'state', 'queued',
+      'submitted', now, 'place', place, 'depth', task.depth, 'charge', receipt_of(charge, tokens, at))
+    made[id] = true
+    count_queued(queue, #record, 1)
+    pay(charge)
+    return accepted(base, id, '1', task, at), charge
   end
   local fields = { 'record', record, 'about', about, 'state', 'queued', 'submitted', now,
     'place', place, 'depth', task.depth }
@@ -98,6 +115,10 @@ local function submit(id, record, about, limits, more)
   end
   if options.hook then append(fields, { 'hook', options.hook }) end
   if options.notes then append(fields, { 'notes', options.notes }) end
+  if charge then
+    fields[#fields + 1] = 'charge'
+    fields[#fields + 1] = receipt_of(charge, tokens, at)
+  end
   if options.expires then
     append(fields, { 'expires', int(at + options.expires) })
     redis.call('ZADD', base .. 'expiring', int(at + options.expires), id)
@@ -106,12 +127,16 @@ local function submit(id, record, about, limits, more)
   made[id] = true
   count_queued(queue, #record, 1)
   -- No watcher can wait for a task that did not exist: no wake.
-  return accepted(base, id, '1', task, at)
+  if charge then pay(charge) end
+  return accepted(base, id, '1', task, at), charge
 end
 
-local replies = {}
-for i = 1, #ARGV, 5 do
-  replies[#replies + 1] = isolate(submit, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+local replies, charged = {}, {}
+for i = 1, #ARGV, 6 do
+  local nth = #replies + 1
+  replies[nth], charged[nth] = isolate(submit, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
+    ARGV[i + 5])
 end
+for nth, charge in pairs(charged) do replies[nth] = replies[nth] .. levels_of(charge) end
 save(base)
 return replies

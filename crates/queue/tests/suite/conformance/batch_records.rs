@@ -17,6 +17,8 @@ fn new_batch() -> NewBatch {
     NewBatch {
         id: BatchId::new(),
         tenant: tenant(),
+        key: None,
+        tokens_per_day: None,
         endpoint: "/v1/chat/completions".into(),
         input: BlobId::new(),
         window: Duration::from_secs(86_400),

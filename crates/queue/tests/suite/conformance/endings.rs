@@ -45,19 +45,33 @@ impl End {
 
     /// Submits a task that can end this way.
     pub(super) async fn submit(self, broker: &dyn Broker, task: Task) -> Task {
-        let task = match self {
-            Self::GivenUp => Task { max_attempts: 1, ..task },
-            _ => task,
-        };
-        let options = match self {
+        self.submit_with(broker, task, &self.options()).await
+    }
+
+    /// The options of a task that can end this way.
+    pub(super) fn options(self) -> SubmitOptions {
+        match self {
             Self::Expired => SubmitOptions {
                 expires_in: Some(Duration::from_millis(50)),
                 ..SubmitOptions::PLAIN
             },
             _ => SubmitOptions::PLAIN,
+        }
+    }
+
+    /// Submits a task that can end this way with further options, and returns it under its final id.
+    pub(super) async fn submit_with(
+        self,
+        broker: &dyn Broker,
+        task: Task,
+        options: &SubmitOptions,
+    ) -> Task {
+        let task = match self {
+            Self::GivenUp => Task { max_attempts: 1, ..task },
+            _ => task,
         };
-        broker.submit(&task, &options).await.unwrap();
-        task
+        let submitted = broker.submit(&task, options).await.unwrap();
+        Task { id: submitted.task_id, ..task }
     }
 
     /// Ends the only task in the queue this way.

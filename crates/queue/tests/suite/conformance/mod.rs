@@ -41,6 +41,7 @@ mod fencing;
 mod journal;
 pub(crate) mod keys;
 mod lifecycle;
+mod metering;
 mod options;
 mod overview;
 mod pausing;
@@ -50,6 +51,7 @@ mod reaping;
 mod records;
 mod remembering;
 mod retries;
+mod settling;
 mod webhooks;
 mod workers;
 

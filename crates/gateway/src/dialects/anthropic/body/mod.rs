@@ -7,7 +7,7 @@ mod tools;
 
 use std::collections::BTreeMap;
 
-use protocol::{AnswerForm, Lane, Message, ModelId, Part, Prompt, Sampling, TaskKind};
+use protocol::{AnswerForm, Message, ModelId, Part, Prompt, Sampling, TaskKind};
 use queue::Start;
 use serde_json::{Value, json};
 
@@ -121,7 +121,7 @@ fn order(
         user_id: user(fields),
         webhook: None,
         queueing: Queueing {
-            lane: Lane::Normal,
+            lane: None,
             start: Start::Now,
             expires_in: None,
             metadata: BTreeMap::new(),

@@ -5,7 +5,7 @@ use protocol::TaskState;
 use queue::CancelReply;
 
 use super::note_task;
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::refusal::Refusal;
 use crate::replies::StatusReply;
 use crate::schemas::TaskErrors;
@@ -29,18 +29,18 @@ use crate::state::State;
     )
 )]
 pub(crate) async fn cancel(
-    caller: Caller,
+    caller: Submitter,
     id: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let snapshot = state.task(&caller.0, id.parse()?).await?;
+    let snapshot = state.task(caller.tenant(), id.parse()?).await?;
     note_task(&request, &snapshot);
     let task_id = snapshot.task.id;
 
     let reply = state.ask(state.broker.cancel(task_id)).await?;
     let (mut response, status, message) = match reply {
-        CancelReply::NotFound => return Err(state.no_task(&caller.0, task_id).await),
+        CancelReply::NotFound => return Err(state.no_task(caller.tenant(), task_id).await),
         CancelReply::Cancelled => {
             (HttpResponse::Ok(), TaskState::Cancelled, "The task was cancelled".to_owned())
         }

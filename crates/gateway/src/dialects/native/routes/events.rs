@@ -51,7 +51,7 @@ pub(crate) async fn events(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let after = resume_after(&request)?;
-    let snapshot = state.task(&caller.0, id.parse()?).await?;
+    let snapshot = state.task(caller.tenant(), id.parse()?).await?;
     note_task(&request, &snapshot);
     let task_id = snapshot.task.id;
     if snapshot.state.is_terminal() {

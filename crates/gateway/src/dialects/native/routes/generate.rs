@@ -7,7 +7,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web
 use protocol::Timestamp;
 
 use crate::body::read_json;
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::follow::{self, Waited};
 use crate::hangup::ClientEnd;
 use crate::idempotency;
@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::replies::{ResultReply, StatusReply};
 use crate::schemas::{GenerateBody, SubmitErrors};
 use crate::state::State;
-use crate::submit::{Accepted, submit};
+use crate::submit::{Accepted, submit_at};
 use crate::validate::{self, Limits};
 
 const PREFER: &str = "prefer";
@@ -61,7 +61,7 @@ const REPLAYED: &str = "idempotent-replayed";
     )
 )]
 pub(crate) async fn generate(
-    caller: Caller,
+    caller: Submitter,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
@@ -104,7 +104,7 @@ pub(crate) async fn generate(
 /// Reads, validates and queues the task. The body is dropped before this returns, because many
 /// requests may wait afterwards.
 async fn read_and_submit(
-    caller: Caller,
+    caller: Submitter,
     request: &HttpRequest,
     payload: web::Payload,
     state: &State,
@@ -125,7 +125,8 @@ async fn read_and_submit(
     };
     let order = validate::generate(&body, &limits).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "generate", &body);
-    let accepted = submit(state, caller.0, order, idempotency?).await?;
+    let route = options.common_limits.generate;
+    let accepted = submit_at(route, state, &caller, order, idempotency?).await?;
     Notes::of(&mut request.extensions_mut()).task_id = Some(accepted.submitted.task_id);
     Ok(accepted)
 }

@@ -40,7 +40,7 @@ pub(crate) struct HealthReply {
     /// Tasks of the default model that workers hold.
     #[schema(example = 1)]
     processing: u64,
-    /// How many of this process's three log files can't be written now.
+    /// How many of this process's four log files can't be written now.
     #[schema(example = 0)]
     log_files_failing: u64,
     /// Lines of this process's log files that wait in memory since they can't be written, as on a full

@@ -22,19 +22,22 @@ use protocol::{TaskId, TaskSnapshot};
 use crate::extract::Caller;
 use crate::follow::{self, Waited};
 use crate::hangup::ClientEnd;
-use crate::middleware::{Notes, log};
+use crate::middleware::{Notes, RouteLog, log};
 use crate::refusal::Refusal;
 use crate::replies::StatusReply;
 use crate::route::{get, post, query_value, resource};
 use crate::state::State;
 use crate::validate;
 
-/// Registers every route.
+/// How requests for the service's health are logged.
+const HEALTH: RouteLog = log!("gateway.health");
+
+/// Registers the clients' routes.
 pub(super) fn configure(app: &mut ServiceConfig) {
-    let (http, health) = (log!("gateway.http"), log!("gateway.health"));
+    let http = log!("gateway.http");
     app.service(get("/", http, info::info))
-        .service(get("/health", health, health::health))
-        .service(get("/ready", health, health::ready))
+        .service(get("/health", HEALTH, health::health))
+        .service(get("/ready", HEALTH, health::ready))
         .service(get("/openapi.json", http, docs::openapi))
         .service(get("/docs", http, docs::page))
         .service(get("/docs/{file:.*}", http, docs::asset))
@@ -48,8 +51,12 @@ pub(super) fn configure(app: &mut ServiceConfig) {
             // A stream has no HEAD: it would not end.
             resource("/events/{task_id}", log!("gateway.events").work(), "GET")
                 .route(web::get().to(events::events)),
-        )
-        .configure(admin::configure);
+        );
+}
+
+/// Registers the operators' routes, with a health check for those who can reach only these.
+pub(super) fn configure_admin(app: &mut ServiceConfig) {
+    app.configure(admin::configure).service(get("/health", HEALTH, health::health));
 }
 
 /// Returns the caller's task. With `?wait=`, waits for its end up to that time.
@@ -62,7 +69,7 @@ async fn task_after_wait(
     let seconds = validate::wait(query_value(request, "wait").as_deref())
         .map_err(|error| Refusal::invalid(vec![error]))?;
     let task_id: TaskId = id.parse()?;
-    let snapshot = state.task(&caller.0, task_id).await?;
+    let snapshot = state.task(caller.tenant(), task_id).await?;
     note_task(request, &snapshot);
     if seconds == 0 || snapshot.state.is_terminal() {
         return Ok(snapshot);
@@ -71,7 +78,7 @@ async fn task_after_wait(
     let patience = Duration::from_secs(u64::from(seconds));
     match follow::for_end(state, &ClientEnd::of(request), task_id, patience).await {
         Waited::Ended(ended) => Ok(*ended),
-        Waited::NotYet | Waited::HungUp => state.task(&caller.0, task_id).await,
+        Waited::NotYet | Waited::HungUp => state.task(caller.tenant(), task_id).await,
     }
 }
 

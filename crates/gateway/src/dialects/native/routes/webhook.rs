@@ -102,7 +102,7 @@ pub(crate) async fn webhook(
 ) -> Result<HttpResponse, Refusal> {
     let task_id: TaskId = id.parse()?;
     let report = state.ask(state.broker.webhook(task_id.into())).await?;
-    let own = report.filter(|report| report.tenant == caller.0);
+    let own = report.filter(|report| report.tenant == *caller.tenant());
     let report = own.ok_or_else(|| not_found(task_id))?;
     Notes::of(&mut request.extensions_mut()).task_id = Some(task_id);
     Ok(HttpResponse::Ok().json(WebhookReply::new(task_id, report)))

@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::refusal::Refusal;
 use crate::schemas::KeyErrors;
 use crate::state::State;
@@ -32,12 +32,12 @@ pub(crate) struct WebhookSecretReply {
     )
 )]
 pub(crate) async fn webhook_secret(
-    caller: Caller,
+    caller: Submitter,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     // Every accepted key has a secret: it is derived from the key, and added before the key is
     // accepted.
-    let secret = state.secrets.of(&caller.0).ok_or_else(Refusal::invalid_key)?;
+    let secret = state.secrets.of(caller.tenant()).ok_or_else(Refusal::invalid_key)?;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(WebhookSecretReply { secret: secret.reveal() }))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::{BatchId, BlobId, TenantId, WebhookForm};
+use protocol::{BatchId, BlobId, WebhookForm};
 use queue::NewBatch;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::super::files::{file_id_of, output_ttl};
 use super::super::{query, request};
 use super::requests::ENDPOINTS;
+use crate::auth::Access;
 use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::validate::fields::Fields;
@@ -86,7 +87,8 @@ impl BatchRequest {
 
     /// Creates the batch of a tenant. `key` is the idempotency key, if there is one: batches of the same key and
     /// file have the same id.
-    pub(super) fn for_tenant(&self, tenant: TenantId, key: Option<&str>) -> NewBatch {
+    pub(super) fn for_caller(&self, access: &Access, key: Option<&str>) -> NewBatch {
+        let tenant = access.owner.clone();
         let repeatable = |key: &str| {
             let hash: [u8; 32] = Sha256::digest(format!("{tenant} {key}")).into();
             let mut id = *self.input.as_uuid().as_bytes(); // its time, and random bits
@@ -96,6 +98,8 @@ impl BatchRequest {
         NewBatch {
             id: key.map_or_else(BatchId::new, repeatable),
             tenant,
+            key: Some(access.key.clone()),
+            tokens_per_day: access.limits.batch_tokens_per_day,
             endpoint: self.endpoint.clone(),
             input: self.input,
             window: self.window,

@@ -17,7 +17,7 @@ pub(in crate::dialects) use self::requests::BatchRequests;
 pub(super) use self::requests::ENDPOINTS;
 use super::{files, query};
 use crate::body::read_json;
-use crate::extract::Caller;
+use crate::extract::{Caller, Submitter};
 use crate::idempotency;
 use crate::middleware::log;
 use crate::refusal::Refusal;
@@ -44,7 +44,7 @@ pub(super) fn configure(app: &mut ServiceConfig) {
 
 /// Creates a batch of the requests in an uploaded file.
 async fn create(
-    caller: Caller,
+    caller: Submitter,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
@@ -55,7 +55,7 @@ async fn create(
     let asked = BatchRequest::read(&body, &state.options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "batches", &body)?;
     let idempotency = idempotency.filter(|one| one.matches == Matches::Always);
-    let new = asked.for_tenant(caller.0, idempotency.as_ref().map(|one| one.key.as_str()));
+    let new = asked.for_caller(caller.access(), idempotency.as_ref().map(|one| one.key.as_str()));
     let find = async {
         let found = state.blobs.find(&new.tenant, new.input).await?;
         let is_usable = found.is_some_and(|found| found.blob.purpose == files::BATCH);
@@ -86,7 +86,7 @@ async fn list(
     let limit = query::limit(&request, PAGE, MAX_PAGE)?;
     let after = query::after(&request, batch_id_of)?;
     let page = BatchPage { after, limit };
-    let found = state.ask(state.broker.batches(&caller.0, &page)).await?;
+    let found = state.ask(state.broker.batches(caller.tenant(), &page)).await?;
     let batches: Vec<Value> = found.batches.iter().map(reply::batch).collect();
     let id = |batch: Option<&Value>| batch.map(|batch| batch["id"].clone());
     Ok(HttpResponse::Ok().json(json!({
@@ -102,19 +102,19 @@ async fn show(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let id = batch_id_of(&name).ok_or_else(|| no_such_batch(&name))?;
-    let batch = state.ask(state.broker.batch(&caller.0, id)).await?;
+    let batch = state.ask(state.broker.batch(caller.tenant(), id)).await?;
     let batch = batch.ok_or_else(|| no_such_batch(&name))?;
     Ok(HttpResponse::Ok().json(reply::batch(&batch)))
 }
 
 /// Cancels a batch. One that is ending or has ended stays as it is.
 async fn cancel(
-    caller: Caller,
+    caller: Submitter,
     name: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let id = batch_id_of(&name).ok_or_else(|| no_such_batch(&name))?;
-    let step = state.broker.step_batch(&caller.0, id, &BatchStep::Cancel);
+    let step = state.broker.step_batch(caller.tenant(), id, &BatchStep::Cancel);
     let (batch, _) = state.ask(step).await?.ok_or_else(|| no_such_batch(&name))?;
     Ok(HttpResponse::Ok().json(reply::batch(&batch)))
 }

@@ -14,7 +14,7 @@ pub(in crate::dialects) use self::body::ChatRequest;
 use super::request;
 use crate::batches::LineRequest;
 use crate::body::read_chat;
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::follow::Call;
 use crate::idempotency;
 use crate::options::Options;
@@ -33,7 +33,7 @@ pub(super) fn batched(
 
 /// Answers a chat: at once as one object when the task has ended, or as a stream.
 pub(super) async fn create(
-    caller: Caller,
+    caller: Submitter,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
@@ -48,7 +48,7 @@ pub(super) async fn create(
     drop(body); // many requests may wait
     let ChatRequest { order, stream, include_usage } = asked;
     let model = order.model.clone();
-    let call = Call::submit(&request, &state, caller.0, order, idempotency, began).await?;
+    let call = Call::submit(&request, &state, &caller, order, idempotency, began).await?;
     if stream && !call.is_asynchronous() {
         return stream::respond(call, model, include_usage).await;
     }

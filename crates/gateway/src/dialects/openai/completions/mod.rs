@@ -15,7 +15,7 @@ use self::body::CompletionRequest;
 use super::request;
 use crate::batches::LineRequest;
 use crate::body::read_json;
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::follow::Call;
 use crate::idempotency;
 use crate::options::Options;
@@ -37,7 +37,7 @@ pub(super) fn batched(
 /// Continues each prompt in a task of its own. Responds at once as one object when all have ended,
 /// or as a stream.
 pub(super) async fn create(
-    caller: Caller,
+    caller: Submitter,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
@@ -53,13 +53,12 @@ pub(super) async fn create(
     let mut call: Option<Call> = None;
     for (index, order) in orders.into_iter().enumerate() {
         let idempotency = idempotency_of(&request, index, &body)?;
-        let tenant = caller.0.clone();
         match &mut call {
             Some(call) => {
-                call.join(&submit(&state, tenant, order, idempotency).await?.submitted);
+                call.join(&submit(&state, &caller, order, idempotency).await?.submitted);
             }
             None => {
-                let first = Call::submit(&request, &state, tenant, order, idempotency, began);
+                let first = Call::submit(&request, &state, &caller, order, idempotency, began);
                 call = Some(first.await?);
             }
         }

@@ -13,7 +13,7 @@ use self::body::EmbeddingRequest;
 use super::request;
 use crate::batches::LineRequest;
 use crate::body::read_json;
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::follow::Call;
 use crate::idempotency;
 use crate::options::Options;
@@ -33,7 +33,7 @@ pub(super) fn batched(
 
 /// Computes the embeddings of the inputs, all in one task.
 pub(super) async fn create(
-    caller: Caller,
+    caller: Submitter,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
@@ -48,6 +48,6 @@ pub(super) async fn create(
     let idempotency = idempotency::of(request.headers(), "embeddings", &body)?;
     drop(body); // many requests may wait
     let EmbeddingRequest { order, encoding } = asked;
-    let call = Call::submit(&request, &state, caller.0, order, idempotency, began).await?;
+    let call = Call::submit(&request, &state, &caller, order, idempotency, began).await?;
     call.respond(move |snapshot| reply::embeddings(snapshot, encoding)).await
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::query;
-use crate::extract::Caller;
+use crate::extract::{Caller, Submitter};
 use crate::middleware::log;
 use crate::refusal::Refusal;
 use crate::route::{get, query_value, reads, resource};
@@ -72,7 +72,7 @@ async fn list(
     let mut has_more = false;
     while files.len() < limit {
         page.limit = READ.min(limit - files.len());
-        let found = state.ask(state.blobs.list(&caller.0, &page)).await?;
+        let found = state.ask(state.blobs.list(caller.tenant(), &page)).await?;
         files.extend(found.blobs.iter().map(reply::file));
         page.after = found.blobs.last().map(|last| last.id);
         has_more = found.has_more;
@@ -93,7 +93,7 @@ async fn show(
     name: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let found = find(&state, &caller.0, &name).await?;
+    let found = find(&state, caller.tenant(), &name).await?;
     Ok(HttpResponse::Ok().json(reply::file(&found.blob)))
 }
 
@@ -103,7 +103,7 @@ async fn content(
     name: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let found = find(&state, &caller.0, &name).await?;
+    let found = find(&state, caller.tenant(), &name).await?;
     let media_type = match found.blob.media_type.as_str() {
         "" => "application/octet-stream",
         other => other,
@@ -127,13 +127,13 @@ async fn content(
 
 /// Deletes a file.
 async fn delete(
-    caller: Caller,
+    caller: Submitter,
     name: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let found = find(&state, &caller.0, &name).await?;
+    let found = find(&state, caller.tenant(), &name).await?;
     let id = found.blob.id;
-    if !state.ask(state.blobs.delete(&caller.0, id)).await? {
+    if !state.ask(state.blobs.delete(caller.tenant(), id)).await? {
         return Err(no_such_file(&name));
     }
     Ok(HttpResponse::Ok().json(json!({"id": file_id(id), "object": "file", "deleted": true})))

@@ -20,7 +20,7 @@ use tokio::time::{Duration, Instant, Sleep, sleep};
 use super::super::query::invalid;
 use super::form::Form;
 use super::reply;
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::refusal::Refusal;
 use crate::state::State;
 
@@ -36,7 +36,7 @@ const MAX_DRAIN_BYTES: usize = 16 * 1024 * 1024;
 
 /// Stores an uploaded file.
 pub(super) async fn create(
-    caller: Caller,
+    caller: Submitter,
     request: HttpRequest,
     payload: Payload,
     state: web::Data<State>,
@@ -50,7 +50,7 @@ pub(super) async fn create(
 }
 
 async fn store(
-    caller: &Caller,
+    caller: &Submitter,
     headers: &HeaderMap,
     payload: Patient,
     state: &State,
@@ -67,7 +67,7 @@ async fn store(
         return Err(invalid("body", "file", "missing", "this field is required: a file"));
     };
     let new = NewBlob {
-        tenant: caller.0.clone(),
+        tenant: caller.tenant().clone(),
         purpose: String::new(), // may come behind the file
         media_type: media_type(&file),
         filename: Some(file_name(file.content_disposition())),

@@ -9,6 +9,7 @@ mod files;
 mod models;
 mod responses;
 mod shared;
+mod usage;
 
 use serde_json::{Value, json};
 
@@ -32,6 +33,7 @@ pub(super) fn describe(options: &Options) -> Description {
     responses::describe(&mut all, options);
     files::describe(&mut all);
     batches::describe(&mut all);
+    usage::describe(&mut all);
     all
 }
 

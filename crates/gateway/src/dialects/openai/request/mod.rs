@@ -116,9 +116,9 @@ pub(super) fn user(fields: &mut Fields<'_>) -> Option<String> {
 /// Reads the service tier as a priority, and the metadata.
 pub(super) fn queueing(fields: &mut Fields<'_>, options: &Options) -> Queueing {
     let lane = match fields.get("service_tier").and_then(Value::as_str) {
-        Some("flex") => Lane::Low,
-        Some("priority") => Lane::High,
-        _ => Lane::Normal,
+        Some("flex") => Some(Lane::Low),
+        Some("priority") => Some(Lane::High),
+        _ => None,
     };
     Queueing {
         lane,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::body::ResponseRequest;
 use super::create::read;
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::follow::Call;
 use crate::follow::answer::Answer;
 use crate::refusal::Refusal;
@@ -15,7 +15,7 @@ use crate::state::State;
 
 /// Counts the input tokens of a response that is not created.
 pub(super) async fn input_tokens(
-    caller: Caller,
+    caller: Submitter,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
@@ -23,10 +23,10 @@ pub(super) async fn input_tokens(
     let began = Instant::now();
     let state = state.into_inner();
     let (asked, idempotency) =
-        read(&caller.0, &request, payload, &state, "responses/input_tokens").await?;
+        read(caller.tenant(), &request, payload, &state, "responses/input_tokens").await?;
     let ResponseRequest { order, .. } = asked;
     let order = order.into_count();
-    let call = Call::submit(&request, &state, caller.0, order, idempotency, began).await?;
+    let call = Call::submit(&request, &state, &caller, order, idempotency, began).await?;
     call.respond(|snapshot| {
         let (_, usage) = Answer::all(snapshot)?;
         Ok(json!({"object": "response.input_tokens", "input_tokens": usage.prompt_tokens}))

@@ -15,7 +15,7 @@ use super::{request, stream, task_id_of};
 use crate::batches::LineRequest;
 use crate::body::read_chat;
 use crate::dialects::openai::query::invalid;
-use crate::extract::Caller;
+use crate::extract::Submitter;
 use crate::follow::Call;
 use crate::follow::answer::Answer;
 use crate::idempotency;
@@ -26,24 +26,23 @@ use crate::validate::echo;
 /// Creates a response: answers with it at once, as a stream, or (in the background) before it is
 /// there.
 pub(super) async fn create(
-    caller: Caller,
+    caller: Submitter,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let began = Instant::now();
     let state = state.into_inner();
-    let tenant = caller.0;
-    let (asked, idempotency) = read(&tenant, &request, payload, &state, "responses").await?;
+    let tenant = caller.tenant();
+    let (asked, idempotency) = read(tenant, &request, payload, &state, "responses").await?;
     let ResponseRequest { order, stream, is_stored, stored } = asked;
     let ttl_s = order.queueing.result_ttl_s;
-    let mut call =
-        Call::submit(&request, &state, tenant.clone(), order, idempotency, began).await?;
+    let mut call = Call::submit(&request, &state, &caller, order, idempotency, began).await?;
     let task_id = call.head.submitted.task_id;
     let is_new = call.head.submitted.created;
     // If this fails, dropping the call cancels the task.
     if is_new && is_stored {
-        stored.save(&state, &tenant, task_id, ttl_s).await?;
+        stored.save(&state, tenant, task_id, ttl_s).await?;
     }
     let echo = stored.echo;
     if echo.background {
@@ -66,7 +65,7 @@ pub(super) async fn create(
         let response = if is_new {
             reply::object(&echo, task_id, Progress::bare("queued"))
         } else {
-            reply::response(&echo, &state.task(&tenant, task_id).await?)
+            reply::response(&echo, &state.task(tenant, task_id).await?)
         };
         return Ok(call.head.response().json(response));
     }

@@ -35,7 +35,7 @@ pub(in crate::dialects) use self::reply::webhook_body;
 use self::stored::Stored;
 use super::query::{invalid, number};
 use super::request;
-use crate::extract::Caller;
+use crate::extract::{Caller, Submitter};
 use crate::follow::for_end;
 use crate::hangup::ClientEnd;
 use crate::middleware::{Notes, log};
@@ -75,7 +75,7 @@ async fn show(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let state = state.into_inner();
-    let (stored, snapshot) = find(&state, &caller.0, &name, &request).await?;
+    let (stored, snapshot) = find(&state, caller.tenant(), &name, &request).await?;
     let streams = query_value(&request, "stream").is_some_and(|value| value == "true");
     if !streams {
         return Ok(HttpResponse::Ok().json(reply::response(&stored.echo, &snapshot)));
@@ -91,12 +91,12 @@ async fn show(
 
 /// Cancels a response that runs in the background. One that has ended stays as it is.
 async fn cancel(
-    caller: Caller,
+    caller: Submitter,
     name: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let (stored, snapshot) = find(&state, &caller.0, &name, &request).await?;
+    let (stored, snapshot) = find(&state, caller.tenant(), &name, &request).await?;
     if !stored.echo.background {
         let message = "only a response that was created with \"background\": true can be cancelled: \
                        to stop another one, close its connection";
@@ -107,23 +107,23 @@ async fn cancel(
         state.ask(state.broker.cancel(task_id)).await?;
         for_end(&state, &ClientEnd::of(&request), task_id, CANCEL_PATIENCE).await;
     }
-    let snapshot = state.task(&caller.0, task_id).await?;
+    let snapshot = state.task(caller.tenant(), task_id).await?;
     Ok(HttpResponse::Ok().json(reply::response(&stored.echo, &snapshot)))
 }
 
 /// Deletes a stored response, and cancels its task if that has not ended.
 async fn delete(
-    caller: Caller,
+    caller: Submitter,
     name: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let (_, snapshot) = find(&state, &caller.0, &name, &request).await?;
+    let (_, snapshot) = find(&state, caller.tenant(), &name, &request).await?;
     let task_id = snapshot.task.id;
     if !snapshot.state.is_terminal() {
         state.ask(state.broker.cancel(task_id)).await?;
     }
-    if !Stored::delete(&state, &caller.0, task_id).await? {
+    if !Stored::delete(&state, caller.tenant(), task_id).await? {
         return Err(no_such_response(&name));
     }
     let id = reply::response_id(task_id);
@@ -137,7 +137,7 @@ async fn input_items(
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let (stored, _) = find(&state, &caller.0, &name, &request).await?;
+    let (stored, _) = find(&state, caller.tenant(), &name, &request).await?;
     let limit = match query_value(&request, "limit") {
         None => PAGE,
         Some(limit) => usize::try_from(number(&limit, "limit")?).unwrap_or(usize::MAX),

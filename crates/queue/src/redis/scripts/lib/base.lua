@@ -21,12 +21,13 @@
 --   lost                           expired leases in a row
 --   spent                          1 if its attempts are used up and a reaper holds it
 --   told                           chunks of text that the current attempt has published; see events.lua
---   submitted started              times in ms
+--   submitted started first        times in ms; first = of the first start, once it was requeued
 --   place                          where it waits: `backlog`, `delayed`, or `stream`, then its entry there
 --                                  and the number of entries up to it, separated by spaces. `none` if
 --                                  nowhere. While it is processing: where it was when it was claimed
 --   run_at expires idem            earliest start, latest start, the key of its repetitions
 --   hook                           its webhook, as versioned JSON
+--   charge                         what its end settles, if its submit was charged (lib/settle.lua)
 --   dropped                        number of events dropped from its list
 
 -- Returns the milliseconds on Redis' clock.

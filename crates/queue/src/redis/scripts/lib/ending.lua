@@ -1,7 +1,7 @@
 -- Reads the fields that `end_task` needs of a task, and the named fields.
 local function read_ending(base, id, ...)
   return read_placed(base, id, 'told', 'idem', 'hook', 'started', 'worker', 'submitted', 'run_at', 'expires',
-    'depth', 'dropped', 'returned', 'notes', ...)
+    'depth', 'dropped', 'returned', 'notes', 'charge', ...)
 end
 
 -- Collects the task's tenant for `save`. Tasks created within the same four seconds share a hash
@@ -36,10 +36,11 @@ local function ended_text(task, events)
 end
 
 -- Ends a task: deletes its place and lease, replaces the prompt by the outcome, starts the TTL, makes its log
--- line pending, and stores what outlives it: its tenant and its webhook. The caller counts the end in the
--- model's stats. `task` is from read_ending, with the `fence` of a finisher; from `log_at` on any process may
--- write the line.
+-- line pending, settles its charge, and stores what outlives it: its tenant and its webhook. The caller counts the
+-- end in the model's stats. `task` is from read_ending, with `fence` and `used` (lib/settle.lua) of a finisher; from
+-- `log_at` on any process may write the line.
 local function end_task(base, id, task, at, state, outcome, log_at)
+  local was, row, settlement, tokens, arrivals = task.state, bill_of(base, id, task, at)
   if task.state == 'queued' then
     local counted = counters(base, task.queue.model)
     read_totals(base, task.queue)
@@ -75,6 +76,7 @@ local function end_task(base, id, task, at, state, outcome, log_at)
     redis.call('ZADD', base .. 'hooks', int(at), id)
   end
   remember(base, id, task)
+  settle(task, at, was, row, settlement, tokens, arrivals)
   wake(id)
 end
 

@@ -2,6 +2,7 @@
 -- `task` is from read_placed, with told, started and worker.
 local function requeue(base, id, task, at, event, rest, fields)
   freed[#freed + 1] = id
+  redis.call('HSETNX', task_key(base, id), 'first', task.started)
   emit(base, id, append({ started_event(task) }, { int(at) .. ' ' .. event }))
   local counted = counters(base, task.queue.model)
   read_totals(base, task.queue)

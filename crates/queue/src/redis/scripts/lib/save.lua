@@ -59,6 +59,7 @@ local function save(base)
   if #leased > 0 then redis.call('ZADD', base .. 'leases', unpack(leased)) end
   save_counters(base)
   save_totals(base)
+  for _, step in ipairs(saved) do step(base) end
   -- Last, and by pcall, since it is only a hint: everything is written, and a reader that misses it polls.
   if #woken > 0 then redis.pcall('PUBLISH', base .. 'changed', table.concat(woken, ' ')) end
 end

@@ -11,6 +11,9 @@ local owed, owed_texts = {}, {}
 -- Tenants of ending tasks, by the key under which they are stored: id, tenant, alternating, and `ttl` in s.
 local forgotten = {}
 
+-- Further steps of `save`.
+local saved = {}
+
 local function events_key(base, id) return base .. 'events:' .. id end
 local function stream_key(base, lane, model) return base .. 'queue:' .. lane .. ':' .. model end
 

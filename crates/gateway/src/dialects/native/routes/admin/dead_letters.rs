@@ -158,6 +158,7 @@ pub(crate) async fn replay(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let id = named(&id, &request)?;
+    operator.acts("dead_letters.replay", id.to_string());
     let submitted = state.ask(state.broker.replay(id)).await?.ok_or_else(|| none(id))?;
     let (task_id, status, client) = (submitted.task_id, submitted.state, operator.client);
     tracing::info!(
@@ -188,6 +189,7 @@ pub(crate) async fn delete(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let id = named(&id, &request)?;
+    operator.acts("dead_letters.delete", id.to_string());
     let deleted = state.ask(state.broker.purge_dead_letters(&Purge::One(id))).await?;
     if deleted == 0 {
         return Err(none(id));
@@ -225,11 +227,12 @@ pub(crate) async fn purge(
     let all = query_value(&request, "all");
     let which = admin::purge(query_value(&request, "model"), all.as_deref())
         .map_err(|problem| Refusal::invalid(vec![problem]))?;
-    let deleted = state.ask(state.broker.purge_dead_letters(&which)).await?;
     let model = match &which {
         Purge::Model(model) => Some(model.as_str()),
         Purge::One(_) | Purge::All => None,
     };
+    operator.acts("dead_letters.purge", model.unwrap_or("all"));
+    let deleted = state.ask(state.broker.purge_dead_letters(&which)).await?;
     let client = operator.client;
     tracing::info!(
         target: "gateway.admin", who = "admin", %client, model, deleted, "dead letters are deleted"

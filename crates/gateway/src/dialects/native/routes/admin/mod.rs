@@ -4,6 +4,7 @@
 pub(crate) mod dead_letters;
 pub(crate) mod overview;
 pub(crate) mod pausing;
+pub(crate) mod usage;
 pub(crate) mod workers;
 
 use actix_web::web::{self, ServiceConfig};
@@ -15,6 +16,7 @@ use crate::route::{get, post, reads, resource};
 pub(crate) fn configure(app: &mut ServiceConfig) {
     let log = log!("gateway.admin").with_client();
     app.service(get("/admin/overview", log, overview::overview))
+        .service(get("/admin/usage", log, usage::usage))
         .service(get("/admin/workers", log, workers::workers))
         .service(post("/admin/workers/{worker_id}/drain", log, workers::drain))
         .service(post("/admin/pause", log, pausing::pause))

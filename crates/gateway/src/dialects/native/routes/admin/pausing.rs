@@ -94,6 +94,7 @@ async fn set_paused(
 ) -> Result<HttpResponse, Refusal> {
     let body = read_json(request, payload, MAX_BODY, state.options.client_timeout).await?;
     let model = admin::parse_model_field(&body).map_err(Refusal::invalid)?;
+    operator.acts(if paused { "pause" } else { "resume" }, model.as_str());
     let known = known_models(state, &model).await?;
     if !known.contains(&model) {
         let known: Vec<&str> = known.iter().map(ModelId::as_str).collect();

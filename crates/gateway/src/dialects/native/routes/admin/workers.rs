@@ -121,6 +121,7 @@ pub(crate) async fn drain(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let id: WorkerId = id.parse()?;
+    operator.acts("drain", id.to_string());
     if !state.ask(state.broker.drain_worker(id)).await? {
         return Err(Refusal::not_found(
             "worker",

@@ -37,7 +37,7 @@ fn defaults_are_those_of_the_service() {
     assert_eq!(order.prompt, Prompt::Chat(vec![Message::user("Hi")]));
     assert_eq!((order.n, order.max_tokens, order.stop.len()), (1, 2048, 0));
     assert!(order.sampling.is_empty() && order.form.split);
-    assert_eq!(order.queueing.lane, Lane::Normal);
+    assert_eq!(order.queueing.lane, None);
 }
 
 #[test]
@@ -223,10 +223,10 @@ fn null_is_the_same_as_absent_and_unknown_fields_are_ignored() {
 #[test]
 fn the_service_tier_is_a_priority() {
     for (tier, lane) in [
-        ("auto", Lane::Normal),
-        ("default", Lane::Normal),
-        ("flex", Lane::Low),
-        ("priority", Lane::High),
+        ("auto", None),
+        ("default", None),
+        ("flex", Some(Lane::Low)),
+        ("priority", Some(Lane::High)),
     ] {
         assert_eq!(order(json!({"service_tier": tier})).queueing.lane, lane, "{tier}");
     }

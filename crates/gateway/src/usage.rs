@@ -1,0 +1,301 @@
+//! Reports of use: reads the query, and sums the rows of the store.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpRequest;
+use protocol::{Day, TenantId, Timestamp, UsageCounts, UsageRow};
+use queue::UsageQuery;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::refusal::Refusal;
+use crate::route::query_value;
+use crate::validate::{FieldError, echo};
+
+/// Maximum number of days of a report.
+const MAX_DAYS: u32 = 400;
+/// The number of days of a report that names none.
+const DAYS: u32 = 30;
+
+/// What the rows of a report are summed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Group {
+    /// The owner of the tasks.
+    Owner,
+    /// The key that submitted them.
+    Key,
+    /// Their model.
+    Model,
+    /// The day on which they ended.
+    Day,
+}
+
+impl Group {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "owner" => Self::Owner,
+            "key" => Self::Key,
+            "model" => Self::Model,
+            "day" => Self::Day,
+            _ => return None,
+        })
+    }
+}
+
+/// A requested report.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Selects the rows of the store.
+    pub(crate) query: UsageQuery,
+    groups: Vec<Group>,
+}
+
+impl Asked {
+    /// Reads `from`, `to` and `group_by` from a query. The last 30 days by default.
+    ///
+    /// # Errors
+    /// If a value is invalid, or more than 400 days are asked for.
+    pub(crate) fn read(
+        request: &HttpRequest,
+        owner: Option<TenantId>,
+        default: Group,
+    ) -> Result<Self, Refusal> {
+        let given = |name: &str| query_value(request, name).filter(|value| !value.is_empty());
+        let texts = (given("from"), given("to"), given("group_by"));
+        Self::parse(texts, owner, default, Timestamp::now().day()).map_err(Refusal::invalid)
+    }
+
+    fn parse(
+        (from, to, group_by): (Option<String>, Option<String>, Option<String>),
+        owner: Option<TenantId>,
+        default: Group,
+        today: Day,
+    ) -> Result<Self, Vec<FieldError>> {
+        let mut problems = Vec::new();
+        let mut problem = |name: &str, message: String| {
+            problems.push(FieldError::new(["query".into(), name.into()], "value_error", message));
+        };
+        let mut day = |name: &str, given: Option<String>| {
+            let given = given?;
+            let day = given.parse::<Day>().ok();
+            if day.is_none() {
+                problem(
+                    name,
+                    format!("must be a day (UTC) such as 2025-11-21, is '{}'", echo(&given)),
+                );
+            }
+            day
+        };
+        let to = day("to", to).unwrap_or(today);
+        let from = day("from", from).unwrap_or(to.before(DAYS - 1));
+        let days = (to.number() + 1).saturating_sub(from.number());
+        if days < 1 {
+            problem("from", format!("the first day {from} is after the last day {to}"));
+        } else if days > MAX_DAYS {
+            problem(
+                "from",
+                format!("at most {MAX_DAYS} days are allowed, {from} to {to} are {days}"),
+            );
+        }
+        let mut groups = Vec::new();
+        for name in group_by.iter().flat_map(|names| names.split(',')).map(str::trim) {
+            match Group::named(name) {
+                Some(group) if !groups.contains(&group) => groups.push(group),
+                Some(_) => {}
+                None => problem(
+                    "group_by",
+                    format!("must be some of owner, key, model and day, has '{}'", echo(name)),
+                ),
+            }
+        }
+        if groups.is_empty() {
+            groups.push(default);
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let query = UsageQuery { from: from.to_string(), to: to.to_string(), owner };
+        Ok(Self { query, groups })
+    }
+
+    /// Sums the rows of the store.
+    pub(crate) fn report(self, rows: &[UsageRow]) -> UsageReply {
+        let by = |group| self.groups.contains(&group);
+        let mut sums: BTreeMap<[Option<&str>; 4], UsageCounts> = BTreeMap::new();
+        let mut total = UsageCounts::default();
+        for row in rows {
+            let of = |group, text| by(group).then_some(text);
+            let group = [
+                of(Group::Day, &*row.day),
+                of(Group::Owner, row.owner.as_str()),
+                of(Group::Key, row.key.as_str()),
+                of(Group::Model, row.model.as_str()),
+            ];
+            sums.entry(group).or_default().add(&row.counts);
+            total.add(&row.counts);
+        }
+        let rows = sums.into_iter().map(|([day, owner, key, model], counts)| {
+            let text = |text: Option<&str>| text.map(str::to_owned);
+            UsageSum {
+                owner: text(owner),
+                key: text(key),
+                model: text(model),
+                day: text(day),
+                counts: counts.into(),
+            }
+        });
+        UsageReply {
+            rows: rows.collect(),
+            total: total.into(),
+            from: self.query.from,
+            to: self.query.to,
+            group_by: self.groups,
+        }
+    }
+}
+
+/// What was used in some days.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UsageReply {
+    /// The first day (UTC).
+    #[schema(format = "date", example = "2025-11-01")]
+    from: String,
+    /// The last day.
+    #[schema(format = "date", example = "2025-11-30")]
+    to: String,
+    /// What the rows are summed by.
+    group_by: Vec<Group>,
+    /// The sums, in the order of day, owner, key and model.
+    rows: Vec<UsageSum>,
+    /// The sum of all rows.
+    total: UsageAmounts,
+}
+
+/// What was used by a group of tasks.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UsageSum {
+    /// The owner, if grouped by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    owner: Option<String>,
+    /// The id of the key, if grouped by it: `key_…` of a managed key, `env_…` of one of `API_KEYS`, `jwt` of a token,
+    /// `none` of tasks from before keys were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    key: Option<String>,
+    /// The model, if grouped by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    model: Option<String>,
+    /// The day on which the tasks ended (UTC), if grouped by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    day: Option<String>,
+    #[serde(flatten)]
+    counts: UsageAmounts,
+}
+
+/// Amounts of use. Each ended task counts once.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UsageAmounts {
+    /// Tasks that ended, in whatever state.
+    requests: u64,
+    /// Tasks of these that failed.
+    errors: u64,
+    /// Tasks of these that were cancelled.
+    cancelled: u64,
+    /// Tokens of prompts.
+    prompt_tokens: u64,
+    /// Tokens of prompts that were found in the prefix cache.
+    cached_tokens: u64,
+    /// Generated tokens.
+    completion_tokens: u64,
+    /// Images read.
+    images: u64,
+    /// Seconds that tasks waited for their first start.
+    wait_s: f64,
+    /// Seconds that attempts took.
+    compute_s: f64,
+}
+
+impl From<UsageCounts> for UsageAmounts {
+    fn from(counts: UsageCounts) -> Self {
+        Self {
+            requests: counts.requests,
+            errors: counts.errors,
+            cancelled: counts.cancelled,
+            prompt_tokens: counts.prompt_tokens,
+            cached_tokens: counts.cached_tokens,
+            completion_tokens: counts.completion_tokens,
+            images: counts.images,
+            wait_s: counts.wait_ms as f64 / 1e3,
+            compute_s: counts.compute_ms as f64 / 1e3,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{KeyId, ModelId};
+    use serde_json::json;
+
+    use super::*;
+
+    fn asked(from: &str, to: &str, group_by: &str) -> Result<Asked, Vec<FieldError>> {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let texts = (some(from), some(to), some(group_by));
+        Asked::parse(texts, None, Group::Day, "2025-11-21".parse().unwrap())
+    }
+
+    #[test]
+    fn thirty_days_are_reported_by_default_and_at_most_400() {
+        let query = |from: &str, to: &str| {
+            let query = asked(from, to, "").unwrap().query;
+            format!("{} {}", query.from, query.to)
+        };
+        assert_eq!(query("", ""), "2025-10-23 2025-11-21");
+        assert_eq!(query("", "2025-01-30"), "2025-01-01 2025-01-30");
+        assert_eq!(query("2025-11-21", ""), "2025-11-21 2025-11-21");
+        assert_eq!(query("2024-10-18", ""), "2024-10-18 2025-11-21");
+        for (from, to, group_by, field) in [
+            ("2024-10-17", "", "", "from"),
+            ("2025-11-22", "", "", "from"),
+            ("21.11.2025", "", "", "from"),
+            ("", "2025-02-30", "", "to"),
+            ("", "tomorrow", "", "to"),
+            ("", "", "day,hour", "group_by"),
+        ] {
+            let problems = asked(from, to, group_by).unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert_eq!(problems[0].param().as_deref(), Some(field), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn rows_are_summed_by_the_groups() {
+        let row = |day: &str, owner: &str, model: &str, requests: u64| UsageRow {
+            day: day.to_owned(),
+            owner: TenantId::new(owner),
+            key: KeyId::from_text("key_1"),
+            model: ModelId::new(model),
+            counts: UsageCounts { requests, wait_ms: 1_500, ..UsageCounts::default() },
+        };
+        let rows = [
+            row("2025-11-20", "b", "x", 1),
+            row("2025-11-20", "a", "y", 2),
+            row("2025-11-21", "a", "x", 4),
+        ];
+        let report = |group_by: &str| json!(asked("", "", group_by).unwrap().report(&rows));
+        let by_owner = report("owner");
+        let sums: Vec<_> = by_owner["rows"].as_array().unwrap().iter().collect();
+        assert_eq!(sums.len(), 2);
+        assert_eq!((&sums[0]["owner"], &sums[0]["requests"]), (&json!("a"), &json!(6)));
+        assert_eq!((&sums[0]["wait_s"], sums[0].get("day")), (&json!(3.0), None));
+        assert_eq!(by_owner["total"]["requests"], 7);
+        assert_eq!(by_owner["group_by"], json!(["owner"]));
+        assert_eq!(report("owner,key,model,day")["rows"].as_array().unwrap().len(), 3);
+        assert_eq!(report("model")["rows"][0]["model"], "x");
+        assert_eq!(report("day")["rows"][1]["day"], "2025-11-21");
+    }
+}

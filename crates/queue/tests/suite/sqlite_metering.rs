@@ -1,0 +1,85 @@
+//! Limits of the embedded queue: what its file keeps of them.
+
+use std::time::Duration;
+
+use protocol::{KeyId, Timestamp};
+use queue::{
+    Broker, BrokerError, Charge, Meter, MeterKind, Metering, SqliteBroker, SubmitOptions,
+    UsageQuery,
+};
+
+use crate::support::*;
+
+fn charged(tokens: u64, meters: &[(MeterKind, u64)]) -> SubmitOptions {
+    let meter = |(kind, limit): &(MeterKind, u64)| Meter {
+        kind: *kind,
+        subject: "key_1".into(),
+        limit: *limit,
+    };
+    let meters = meters.iter().map(meter).collect();
+    let charge = Charge { key: Some(KeyId::from_text("key_1")), tokens, meters };
+    SubmitOptions { charge, ..SubmitOptions::PLAIN }
+}
+
+fn is_limited<T: std::fmt::Debug>(answer: &Result<T, BrokerError>) -> bool {
+    matches!(answer, Err(BrokerError::LimitReached(_)))
+}
+
+#[tokio::test]
+async fn reopened_queue_keeps_limits_and_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = charged(
+        300,
+        &[
+            (MeterKind::Requests { period_s: 86_400 }, 2),
+            (MeterKind::InFlight, 5),
+            (MeterKind::DailyTokens, 1_000),
+        ],
+    );
+    {
+        let broker = SqliteBroker::open(folder.path()).unwrap();
+        broker.submit(&task(), &options).await.unwrap();
+        let held = claimed(&broker, &claimant(LONG)).await;
+        broker.finish(&held.lease, &completed("12 tokens")).await.unwrap();
+        broker.submit(&task(), &options).await.unwrap();
+    }
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    assert!(is_limited(&broker.submit(&task(), &options).await));
+    let told = broker.readings(&task().tenant, &options.charge.meters).await.unwrap();
+    let told: Vec<_> = told.iter().map(|reading| (reading.remaining, reading.reserved)).collect();
+    assert_eq!(told, [(0, 0), (4, 0), (688, 300)]);
+    let held = claimed(&broker, &claimant(LONG)).await;
+    broker.finish(&held.lease, &completed("12 tokens")).await.unwrap();
+    let told = broker.readings(&task().tenant, &options.charge.meters).await.unwrap();
+    assert_eq!((told[1].remaining, told[2].remaining, told[2].reserved), (5, 976, 0));
+    let today = Timestamp::now().day();
+    let all = UsageQuery { from: today.before(1).to_string(), to: today.to_string(), owner: None };
+    let rows = broker.usage(&all).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.counts.requests).sum::<u64>(), 2);
+}
+
+#[tokio::test]
+async fn idle_meters_are_deleted_and_a_clock_that_went_back_locks_no_key_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = charged(1, &[(MeterKind::Requests { period_s: 1 }, 1), (MeterKind::InFlight, 5)]);
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+    let meters =
+        || -> i64 { file.query_row("SELECT count(*) FROM meters", [], |row| row.get(0)).unwrap() };
+    let first = broker.submit(&task(), &options).await.unwrap();
+    assert_eq!(meters(), 2);
+    broker.cancel(first.task_id).await.unwrap();
+    assert_eq!(meters(), 1, "none is in flight");
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+    broker.reap(&claimant(LONG)).await.unwrap();
+    assert_eq!(meters(), 0);
+
+    // As if the clock had been an hour ahead when the process stopped.
+    broker.submit(&task(), &options).await.unwrap();
+    file.execute("UPDATE meters SET since = since + 3600000", []).unwrap();
+    drop(broker);
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    assert!(is_limited(&broker.submit(&task(), &options).await), "not before the period is over");
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+    broker.submit(&task(), &options).await.unwrap();
+}
