@@ -81,7 +81,7 @@ pub async fn serve(listeners: Listeners, process: Process) -> Result<()> {
 /// Converts the process's settings to the gateway's options.
 fn options(settings: &Settings) -> Options {
     let seconds = |span: std::time::Duration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
-    let Keys { api, admin } = keys(settings);
+    let Keys { api, admin, jwt } = keys(settings);
     Options {
         max_prompt_bytes: settings.max_prompt_bytes,
         max_new_tokens: settings.max_new_tokens,
@@ -97,6 +97,7 @@ fn options(settings: &Settings) -> Options {
         },
         webhook_allow_private: settings.webhook_allow_private,
         admin_key: admin,
+        jwt,
         model_aliases: settings.model_aliases.clone(),
         silent_wait: settings.silent_wait,
         cors_origins: settings.cors_origins.clone(),
@@ -110,6 +111,7 @@ fn keys(settings: &Settings) -> Keys {
     Keys {
         api: settings.api_keys.iter().map(text).collect(),
         admin: settings.admin_api_key.as_ref().map(text),
+        jwt: None,
     }
 }
 
