@@ -5,19 +5,15 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures::future::LocalBoxFuture;
 use protocol::{Scope, TenantId};
 
-use crate::auth::Access;
+use crate::auth::{Access, Credential, Denied};
 use crate::limit_headers::Readings;
 use crate::middleware::{ClientAddress, Notes};
 use crate::refusal::Refusal;
 use crate::state::State;
-
-/// The header that carries the key.
-pub(crate) const KEY_HEADER: &str = "x-api-key";
 
 /// A client that may read what its tenant owns.
 #[derive(Debug)]
@@ -104,10 +100,9 @@ impl FromRequest for Operator {
             let state = request.app_data::<web::Data<State>>();
             let is_closed = state.is_some_and(|state| !state.auth.has_operators());
             match authenticate(&request).await {
-                Ok(access) if access.has(Scope::Admin) => Ok(Self {
-                    client: ClientAddress::of(request.peer_addr()),
-                    request: request.clone(),
-                }),
+                Ok(access) if access.has(Scope::Admin) => {
+                    Ok(Self { client: ClientAddress::of(&request), request: request.clone() })
+                }
                 _ if is_closed => Err(Refusal::admin_closed()),
                 Ok(_) => Err(Refusal::not_operator()),
                 Err(refusal) => Err(refusal),
@@ -130,58 +125,31 @@ async fn client(request: &HttpRequest, scope: Scope) -> Result<Arc<Access>, Refu
     Err(refusal)
 }
 
-/// Returns what the request's credential opens, and notes it for the log.
+/// Returns what the request's credential opens, and notes it for the log. Long requests find its [`Pass`] in the
+/// request's extensions.
 async fn authenticate(request: &HttpRequest) -> Result<Arc<Access>, Refusal> {
     let state = request.app_data::<web::Data<State>>();
-    let found = match state.zip(presented_key(request.headers())) {
-        Some((state, key)) => state.auth.find(key).await,
-        None => Err(Refusal::invalid_key()),
+    let address = ClientAddress::of(request);
+    let admitted = match (state, Credential::of(request.headers(), request.query_string())) {
+        (Some(state), Ok(Some(credential))) => state.auth.admit(credential, address.ip()).await,
+        (_, Ok(_)) => Err(Denied::Missing),
+        (_, Err(denied)) => Err(denied),
     };
     let mut extensions = request.extensions_mut();
     let notes = Notes::of(&mut extensions);
-    match &found {
-        Ok(access) => {
+    match admitted {
+        Ok(pass) => {
+            let access = Arc::clone(pass.access());
             notes.key = Some(access.key.clone());
             if access.has(Scope::Read) {
                 notes.tenant = Some(access.owner.clone());
             }
+            extensions.insert(Arc::new(pass));
+            Ok(access)
         }
-        Err(refusal) => notes.refused = Some(refusal.code.as_str()),
-    }
-    found
-}
-
-/// Returns the key that a request carries: `X-API-Key: …`, or else `Authorization: Bearer …`.
-fn presented_key(headers: &HeaderMap) -> Option<&str> {
-    if let Some(value) = headers.get(KEY_HEADER) {
-        return value.to_str().ok();
-    }
-    let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
-
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
-
-    #[test]
-    fn api_key_is_read_from_either_header() {
-        assert_eq!(presented_key(&headers(&[("x-api-key", "k")])), Some("k"));
-        assert_eq!(presented_key(&headers(&[("authorization", "Bearer k")])), Some("k"));
-        assert_eq!(presented_key(&headers(&[("authorization", "bearer  k")])), Some("k"));
-        assert_eq!(presented_key(&headers(&[("authorization", "Basic k")])), None);
-        assert_eq!(presented_key(&headers(&[("authorization", "k")])), None);
-        assert_eq!(presented_key(&headers(&[])), None);
-        let both = headers(&[("x-api-key", "a"), ("authorization", "Bearer b")]);
-        assert_eq!(presented_key(&both), Some("a"));
+        Err(denied) => {
+            notes.refused = Some(denied.as_str());
+            Err(denied.into())
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use protocol::{KeyLimits, ModelId};
 use queue::BlobStore;
 use service::logs::{AuditLog, LogCounts};
@@ -18,7 +19,14 @@ pub struct Options {
     /// The operators' key (`ADMIN_API_KEY`). `None` closes the admin routes. Only its hash is kept
     /// after the start.
     pub admin_key: Option<String>,
-    /// Delivers replacements for `api_keys` and `admin_key` while the gateway runs.
+    /// Accepts tokens that another service signs (`JWT_SECRET`, `JWT_JWKS_FILE`).
+    pub jwt: Option<JwtOptions>,
+    /// The proxies whose headers about the client's address are believed (`TRUSTED_PROXIES`).
+    pub trusted_proxies: Vec<IpNet>,
+    /// The number of wrong keys after which an address is slowed down, per minute; 0 for no limit
+    /// (`AUTH_FAILURES_PER_MINUTE`).
+    pub auth_failures_per_minute: u32,
+    /// Delivers replacements for `api_keys`, `admin_key` and `jwt` while the gateway runs.
     pub key_changes: Option<watch::Receiver<Keys>>,
     /// Counters of this process's log writer, reported by `/health`.
     pub log_counts: LogCounts,
@@ -81,13 +89,41 @@ pub struct CommonLimits {
     pub generate: Option<Rate>,
 }
 
+/// How tokens are verified. The `Debug` output is redacted.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct JwtOptions {
+    /// The shared secret for HS256 (`JWT_SECRET`), at least 32 bytes.
+    pub secret: Option<String>,
+    /// The public keys for RS256 and ES256, as a JWK set (the content of `JWT_JWKS_FILE`).
+    pub jwks: Option<String>,
+    /// The audience that tokens must be for (`JWT_AUDIENCE`).
+    pub audience: Option<String>,
+    /// The issuer that tokens must have (`JWT_ISSUER`).
+    pub issuer: Option<String>,
+    /// The difference of clocks that is tolerated, in seconds (`JWT_LEEWAY`).
+    pub leeway_s: u64,
+}
+
+impl fmt::Debug for JwtOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtOptions")
+            .field("secret", &self.secret.is_some())
+            .field("jwks", &self.jwks.is_some())
+            .field("audience", &self.audience)
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The accepted keys. Their `Debug` output is redacted.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Keys {
     /// The clients' keys.
     pub api: Vec<String>,
     /// The operators' key.
     pub admin: Option<String>,
+    /// The keys for tokens.
+    pub jwt: Option<JwtOptions>,
 }
 
 impl fmt::Debug for Keys {
@@ -95,6 +131,7 @@ impl fmt::Debug for Keys {
         f.debug_struct("Keys")
             .field("api", &self.api.len())
             .field("admin", &self.admin.is_some())
+            .field("jwt", &self.jwt)
             .finish()
     }
 }
@@ -105,6 +142,9 @@ impl Options {
         Self {
             api_keys,
             admin_key: None,
+            jwt: None,
+            trusted_proxies: Vec::new(),
+            auth_failures_per_minute: 10,
             key_changes: None,
             log_counts: LogCounts::default(),
             audit: AuditLog::default(),
@@ -179,7 +219,7 @@ mod tests {
         let mut options = Options::new(vec!["s3cret".into()], ModelId::new("demo"));
         options.admin_key = Some("s3cret too".into());
         assert!(!format!("{options:?}").contains("s3cret"));
-        let keys = Keys { api: options.api_keys, admin: options.admin_key };
+        let keys = Keys { api: options.api_keys, admin: options.admin_key, jwt: None };
         assert!(!format!("{keys:?}").contains("s3cret"));
     }
 }

@@ -11,7 +11,7 @@ use service::{Process, Settings};
 use tokio::sync::watch;
 
 use crate::listen::Listeners;
-use crate::options::{CommonLimits, Keys, Options};
+use crate::options::{CommonLimits, JwtOptions, Keys, Options};
 
 /// Runs a gateway until a termination signal.
 ///
@@ -81,7 +81,7 @@ pub async fn serve(listeners: Listeners, process: Process) -> Result<()> {
 /// Converts the process's settings to the gateway's options.
 fn options(settings: &Settings) -> Options {
     let seconds = |span: std::time::Duration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
-    let Keys { api, admin } = keys(settings);
+    let Keys { api, admin, jwt } = keys(settings);
     Options {
         max_prompt_bytes: settings.max_prompt_bytes,
         max_new_tokens: settings.max_new_tokens,
@@ -97,7 +97,10 @@ fn options(settings: &Settings) -> Options {
         },
         webhook_allow_private: settings.webhook_allow_private,
         admin_key: admin,
+        jwt,
         model_aliases: settings.model_aliases.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
+        auth_failures_per_minute: settings.auth_failures_per_minute,
         silent_wait: settings.silent_wait,
         cors_origins: settings.cors_origins.clone(),
         known_models: settings.served_ids().skip(1).collect(),
@@ -110,6 +113,13 @@ fn keys(settings: &Settings) -> Keys {
     Keys {
         api: settings.api_keys.iter().map(text).collect(),
         admin: settings.admin_api_key.as_ref().map(text),
+        jwt: settings.jwt.is_on().then(|| JwtOptions {
+            secret: settings.jwt.secret.as_ref().map(text),
+            jwks: settings.jwt.jwks.clone(),
+            audience: settings.jwt.audience.clone(),
+            issuer: settings.jwt.issuer.clone(),
+            leeway_s: settings.jwt.leeway.as_secs(),
+        }),
     }
 }
 

@@ -25,6 +25,10 @@ const MAX_RETRY_S: u32 = 120;
 pub(crate) enum Code {
     /// The request has no key, or one that is not accepted.
     InvalidKey,
+    /// The request has no credential that can be read unambiguously.
+    BadCredentials,
+    /// The client's address tried too many wrong credentials.
+    TooManyFailures,
     /// The request has a key, but not the operators'.
     NotOperator,
     /// The request's credential does not permit it.
@@ -76,6 +80,8 @@ impl Code {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::InvalidKey => "invalid_api_key",
+            Self::BadCredentials => "bad_credentials",
+            Self::TooManyFailures => "too_many_failures",
             Self::NotOperator => "not_operator",
             Self::PermissionDenied => "permission_denied",
             Self::AdminClosed => "admin_closed",
@@ -114,8 +120,10 @@ impl Code {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::QueueFull(_) | Self::LimitReached(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::BodyBroken | Self::BadCredentials => StatusCode::BAD_REQUEST,
+            Self::QueueFull(_) | Self::LimitReached(_) | Self::TooManyFailures => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Unavailable | Self::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
             Self::TaskFailed(kind) => match kind {
                 ErrorType::ContextLengthExceeded | ErrorType::InvalidRequest => {
@@ -201,6 +209,27 @@ impl Refusal {
     /// No accepted key.
     pub(crate) fn invalid_key() -> Self {
         Self::new(Code::InvalidKey, "Invalid API key", "no valid API key")
+    }
+
+    /// A key that is known, and not accepted for the reason that `message` says.
+    pub(crate) fn key_refused(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self::new(Code::InvalidKey, message.clone(), message)
+    }
+
+    /// The request's credential cannot be read unambiguously, as `message` says.
+    pub(crate) fn bad_credentials(message: impl Into<String>) -> Self {
+        Self::new(Code::BadCredentials, message, "ambiguous or misplaced credentials")
+    }
+
+    /// The client's address tried too many wrong credentials.
+    pub(crate) fn too_many_failures(retry_after_s: u32) -> Self {
+        let message = format!(
+            "Too many requests with wrong keys came from this address: check the key, and try again \
+             in {retry_after_s} s"
+        );
+        let refusal = Self::new(Code::TooManyFailures, message, "too many wrong keys");
+        Self { retry: Retry::After(retry_after_s), ..refusal }
     }
 
     /// A key that is not the operators'.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use webhooks::{Deliverer, Schedule, Secret, Secrets, Sender};
 
+pub use crate::auth::JwtUnusable;
 use crate::auth::{Auth, Holder};
 use crate::batches::Processor;
 use crate::dialects;
@@ -39,6 +40,9 @@ pub enum ServeError {
     /// TLS for webhooks cannot be set up.
     #[error(transparent)]
     Tls(#[from] webhooks::send::TlsUnusable),
+    /// The keys for tokens are unusable.
+    #[error(transparent)]
+    Jwt(#[from] JwtUnusable),
     /// The operators' key is empty, or contains characters that a header cannot carry.
     #[error("the admin key is unusable: keys are visible ASCII characters without spaces")]
     UnusableAdminKey,
@@ -58,7 +62,7 @@ pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    check_keys(&options.api_keys, options.admin_key.as_deref())?;
+    check_keys(&options.api_keys, options.admin_key.as_deref(), options.jwt.is_some())?;
     let threads = options.threads.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
     });
@@ -72,7 +76,9 @@ pub async fn serve(
     // From here on, only hashes of the keys are kept.
     let mut options = options;
     let (api, admin) = (std::mem::take(&mut options.api_keys), options.admin_key.take());
-    let auth = Arc::new(Auth::new(&Keys { api, admin }));
+    let keys = Keys { api, admin, jwt: options.jwt.take() };
+    let auth = Arc::new(Auth::new(Arc::clone(&broker), &keys, &options)?);
+    drop(keys);
     let state = State::new(broker, auth.clone(), Arc::clone(&secrets), options, stopping);
 
     let plan = Plan { threads, client_timeout, idle: IDLE, grace };
@@ -80,6 +86,9 @@ pub async fn serve(
     let processor = Processor::new(state.clone().into_inner(), dialects::batch_requests());
     let server = listen::serve(listeners.into(), &plan, &state, &dialects)?;
 
+    let authenticating = CancellationToken::new();
+    let stop_auth = authenticating.clone().drop_guard(); // also if the server breaks off
+    let authenticator = tokio::spawn(Arc::clone(&auth).run(authenticating));
     let deliveries = CancellationToken::new();
     let stop_with_us = deliveries.clone().drop_guard(); // also if the server breaks off
     let processing = tokio::spawn(processor.run());
@@ -115,6 +124,10 @@ pub async fn serve(
     audit.finish();
     drop(stop_with_us);
     stop.send_replace(true);
+    drop(stop_auth);
+    if let Err(error) = authenticator.await {
+        tracing::error!(target: "gateway.server", "following changes of keys broke off: {error}");
+    }
     if let Err(error) = processing.await {
         tracing::error!(target: "gateway.server", "the processing of batches broke off: {error}");
     }
@@ -144,8 +157,9 @@ fn is_usable(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn check_keys(keys: &[String], admin: Option<&str>) -> Result<(), ServeError> {
-    if keys.is_empty() {
+fn check_keys(keys: &[String], admin: Option<&str>, has_jwt: bool) -> Result<(), ServeError> {
+    // With the operators' key, keys can be created.
+    if keys.is_empty() && admin.is_none() && !has_jwt {
         return Err(ServeError::NoApiKeys);
     }
     if let Some(index) = keys.iter().position(|key| !is_usable(key)) {
@@ -161,13 +175,15 @@ fn check_keys(keys: &[String], admin: Option<&str>) -> Result<(), ServeError> {
 async fn follow_keys(mut changes: watch::Receiver<Keys>, auth: &Auth, secrets: &Secrets) {
     loop {
         let keys = changes.borrow_and_update().clone();
-        match check_keys(&keys.api, keys.admin.as_deref()) {
-            Ok(()) => {
-                // The secrets are added first and never removed: a task's webhook may be due after
-                // its key was removed.
+        // The secrets are added first and never removed: a task's webhook may be due after its key was
+        // removed.
+        let changed =
+            check_keys(&keys.api, keys.admin.as_deref(), keys.jwt.is_some()).and_then(|()| {
                 secrets.add(webhook_secrets(&keys.api));
-                auth.change(&keys);
-            }
+                Ok(auth.change(&keys)?)
+            });
+        match changed {
+            Ok(()) => {}
             Err(error) => {
                 tracing::error!(target: "gateway.server", "the keys of before stay: {error}");
             }
@@ -186,14 +202,14 @@ mod tests {
     fn keys_that_are_invalid_in_a_header_are_refused_by_number() {
         let check = |keys: &[&str]| {
             let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-            check_keys(&keys, None).map_err(|error| error.to_string())
+            check_keys(&keys, None, false).map_err(|error| error.to_string())
         };
         assert!(check(&["abc", "d-e_f!"]).is_ok());
         assert!(check(&[]).unwrap_err().contains("API_KEYS"));
         assert!(check(&["abc", ""]).unwrap_err().contains("number 2"));
         assert!(check(&["a b"]).unwrap_err().contains("number 1"));
         assert!(check(&["schlüssel"]).unwrap_err().contains("number 1"));
-        let admin = check_keys(&["abc".to_owned()], Some("a b"));
+        let admin = check_keys(&["abc".to_owned()], Some("a b"), false);
         assert!(admin.unwrap_err().to_string().contains("admin key"));
     }
 }

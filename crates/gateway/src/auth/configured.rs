@@ -13,7 +13,7 @@ use super::access::Access;
 use crate::options::Keys as ConfiguredKeys;
 
 /// Hashes a key.
-pub(super) fn hash_of(key: &str) -> KeyHash {
+pub(crate) fn hash_of(key: &str) -> KeyHash {
     Sha256::digest(key.as_bytes()).into()
 }
 
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn only_configured_keys_are_let_in() {
         let api = vec!["first".to_owned(), "second".to_owned()];
-        let ring = KeyRing::new(&ConfiguredKeys { api, admin: Some("operator".into()) });
+        let ring = KeyRing::new(&ConfiguredKeys { api, admin: Some("operator".into()), jwt: None });
         let found = |key: &str| ring.find(&hash_of(key));
         let first = found("first").unwrap();
         assert_ne!(first.owner, found("second").unwrap().owner);
@@ -129,14 +129,15 @@ mod tests {
         for stranger in ["", "third", "firs", "first ", "FIRST"] {
             assert_eq!(found(stranger), None, "{stranger:?}");
         }
-        let none = KeyRing::new(&ConfiguredKeys { api: vec![], admin: None });
+        let none = KeyRing::new(&ConfiguredKeys { api: vec![], admin: None, jwt: None });
         assert_eq!(none.find(&hash_of("first")), None);
         assert!(ring.has_operators() && !none.has_operators());
     }
 
     #[test]
     fn a_key_may_be_a_client_and_the_operators() {
-        let keys = ConfiguredKeys { api: vec!["both".into()], admin: Some("both".into()) };
+        let keys =
+            ConfiguredKeys { api: vec!["both".into()], admin: Some("both".into()), jwt: None };
         let both = KeyRing::new(&keys).find(&hash_of("both")).unwrap();
         assert!(both.has(Scope::Submit) && both.has(Scope::Admin));
     }

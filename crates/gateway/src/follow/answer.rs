@@ -154,6 +154,7 @@ impl AnswerFeed {
                 },
                 Some(Step::Silence) => AnswerStep::Silence,
                 Some(Step::HungUp) => AnswerStep::HungUp,
+                Some(Step::Refused(refusal)) => AnswerStep::Failed(refusal),
                 Some(Step::Stopping) => {
                     AnswerStep::Failed(Refusal::unavailable("the gateway stops"))
                 }

@@ -8,6 +8,7 @@ use protocol::{TaskId, TaskSnapshot};
 use tokio::time::{Instant, sleep};
 
 use crate::hangup::ClientEnd;
+use crate::refusal::Refusal;
 use crate::state::State;
 
 /// Interval between reads when no wake-up comes, because wake-ups may be lost.
@@ -30,21 +31,33 @@ pub(crate) enum Waited {
 }
 
 /// Waits for a task's end, for at most `patience`.
+///
+/// # Errors
+/// If the client's credential is not accepted any more.
 pub(crate) async fn for_end(
     state: &State,
     client: &ClientEnd,
     task_id: TaskId,
     patience: Duration,
-) -> Waited {
+) -> Result<Waited, Refusal> {
     let mut stopping = state.stopping.clone();
-    tokio::select! {
+    let refused = async {
+        loop {
+            client.wait_for_change().await;
+            if let Err(refusal) = client.check().await {
+                return refusal;
+            }
+        }
+    };
+    Ok(tokio::select! {
         ended = watch_end(state, task_id) => {
             ended.map_or(Waited::NotYet, |snapshot| Waited::Ended(Box::new(snapshot)))
         }
         () = sleep(patience) => Waited::NotYet,
         _ = stopping.wait_for(|stops| *stops) => Waited::NotYet,
         () = client.wait_for_disconnect() => Waited::HungUp,
-    }
+        refusal = refused => return Err(refusal),
+    })
 }
 
 async fn watch_end(state: &State, task_id: TaskId) -> Option<TaskSnapshot> {

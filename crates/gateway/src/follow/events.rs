@@ -50,6 +50,8 @@ pub(crate) enum Step {
     Silence,
     /// The gateway shuts down. No step follows.
     Stopping,
+    /// The client's credential is not accepted any more. No step follows.
+    Refused(Refusal),
     /// The client disconnected, or shut down its writing side and may still read. No step follows.
     HungUp,
 }
@@ -90,7 +92,8 @@ impl Feed {
     pub(crate) async fn next(&mut self) -> Option<Step> {
         let step = self.find().await?;
         self.spoke = Instant::now();
-        self.is_closed = matches!(step, Step::Ended(..) | Step::Stopping | Step::HungUp);
+        self.is_closed =
+            matches!(step, Step::Ended(..) | Step::Stopping | Step::Refused(_) | Step::HungUp);
         Some(step)
     }
 
@@ -98,6 +101,9 @@ impl Feed {
         while !self.is_closed {
             if *self.stopping.borrow() {
                 return Some(Step::Stopping);
+            }
+            if let Err(refusal) = self.client.check().await {
+                return Some(Step::Refused(refusal));
             }
             let pause = match self.read().await {
                 Ok(Found::Step(step)) => return Some(step),
@@ -119,13 +125,14 @@ impl Feed {
     }
 
     /// Waits for a wake-up (or, with `pause`, until it is over), for the next regular read, or
-    /// until the gateway stops. Returns `true` if the client disconnects.
+    /// until the gateway stops or keys change. Returns `true` if the client disconnects.
     async fn hung_up_while_waiting(&mut self, pause: Option<Duration>) -> bool {
         let until_read = REREAD.min(self.state.options.keep_alive);
         tokio::select! {
             () = self.wakes.changed(), if pause.is_none() => false,
             () = sleep(pause.unwrap_or(until_read)) => false,
             _ = self.stopping.changed() => false,
+            () = self.client.wait_for_change() => false,
             () = self.client.wait_for_disconnect() => true,
         }
     }

@@ -201,8 +201,8 @@ impl Call {
             seconds => format!("respond-async, wait={seconds}"),
         };
         let task_id = self.task_id;
-        if let Waited::Ended(snapshot) = for_end(&self.state, &self.client, task_id, patience).await
-        {
+        let waited = for_end(&self.state, &self.client, task_id, patience).await?;
+        if let Waited::Ended(snapshot) = waited {
             let body = render(&[*snapshot])?;
             let mut response = self.head.response();
             return Ok(response.insert_header((PREFERENCE_APPLIED, applied)).json(body));
@@ -220,7 +220,7 @@ impl Call {
         let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match for_end(&self.state, &self.client, self.task_id, left).await {
+            match for_end(&self.state, &self.client, self.task_id, left).await? {
                 Waited::Ended(snapshot) => {
                     self.attended.release();
                     let is_completed = matches!(snapshot.outcome, Some(Outcome::Completed(_)));

@@ -13,7 +13,11 @@ use crate::rig::{ADMIN_KEY, KEY, OTHER_KEY, Rig, answer};
 const SOON: Duration = Duration::from_secs(20);
 
 fn keys(api: &[&str], admin: Option<&str>) -> Keys {
-    Keys { api: api.iter().map(|key| (*key).to_owned()).collect(), admin: admin.map(str::to_owned) }
+    Keys {
+        api: api.iter().map(|key| (*key).to_owned()).collect(),
+        admin: admin.map(str::to_owned),
+        jwt: None,
+    }
 }
 
 fn changing(first: Keys) -> (Rig, watch::Sender<Keys>) {

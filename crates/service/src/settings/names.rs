@@ -131,7 +131,7 @@ mod tests {
              or redis_allow_eviction?"
         );
         assert!(
-            advice("temperature").starts_with("allowed are api_keys, admin_api_key, model_name")
+            advice("temperature").starts_with("allowed are api_keys, admin_api_key, jwt_secret")
         );
     }
 }

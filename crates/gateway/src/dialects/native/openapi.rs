@@ -8,8 +8,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use super::routes;
+use crate::auth::KEY_HEADER;
 use crate::describe::{Description, described, events};
-use crate::extract::KEY_HEADER;
 use crate::options::Options;
 use crate::schemas::{ErrorReply, FullReply, InvalidReply, Problem, Step, fields as schema};
 use crate::validate::{DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_TOOLS, field_groups};

@@ -31,6 +31,9 @@ fn format(step: Step) -> Option<String> {
         Step::Ended(event, snapshot) => frame(&event, &json!(ResultReply::of(&snapshot)?)),
         Step::Silence => ": keep-alive\n\n".into(),
         Step::Stopping => ": the gateway is stopping\n\n".into(),
+        Step::Refused(refusal) => {
+            format!("event: error\ndata: {}\n\n", json!({ "detail": refusal.message }))
+        }
         Step::HungUp => return None,
     })
 }

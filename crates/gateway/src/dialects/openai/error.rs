@@ -56,7 +56,7 @@ fn kind(refusal: &Refusal) -> &'static str {
             Limited::InFlight => "concurrent_requests",
             Limited::Quota => QUOTA,
         },
-        (Code::QueueFull(_), _) => "requests",
+        (Code::QueueFull(_) | Code::TooManyFailures, _) => "requests",
         (Code::InvalidKey | Code::NotOperator, _) => "authentication_error",
         (_, 500..) => "server_error",
         _ => "invalid_request_error",

@@ -87,7 +87,7 @@ async fn respond(
     let patience = Duration::from_secs(patience(request).into());
     let ended = match patience.is_zero() {
         true => None,
-        false => match for_end(state, &ClientEnd::of(request), id, patience).await {
+        false => match for_end(state, &ClientEnd::of(request), id, patience).await? {
             Waited::Ended(snapshot) => Some(*snapshot),
             Waited::NotYet | Waited::HungUp => None,
         },

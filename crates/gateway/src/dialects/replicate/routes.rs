@@ -43,7 +43,7 @@ pub(super) async fn cancel(
     let (record, snapshot) = find(&state, caller.tenant(), &name, &request).await?;
     let id = snapshot.task.id;
     if let CancelReply::Requested = state.ask(state.broker.cancel(id)).await? {
-        for_end(&state, &ClientEnd::of(&request), id, CANCEL_PATIENCE).await;
+        for_end(&state, &ClientEnd::of(&request), id, CANCEL_PATIENCE).await?;
     }
     let snapshot = state.task(caller.tenant(), id).await?;
     Ok(HttpResponse::Ok().json(Links::of(&request).prediction(&record, &snapshot)))

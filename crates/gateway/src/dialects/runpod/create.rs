@@ -52,7 +52,7 @@ pub(super) async fn run_sync(
 ) -> Result<HttpResponse, Refusal> {
     let patience = patience(&request)?;
     let id = create(&caller, &model, &request, payload, &state).await?;
-    let snapshot = match for_end(&state, &ClientEnd::of(&request), id, patience).await {
+    let snapshot = match for_end(&state, &ClientEnd::of(&request), id, patience).await? {
         Waited::Ended(snapshot) => *snapshot,
         Waited::NotYet | Waited::HungUp => state.task(caller.tenant(), id).await?,
     };

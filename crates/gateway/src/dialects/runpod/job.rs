@@ -38,7 +38,7 @@ pub(super) async fn cancel(
     let snapshot = find(&caller, &path.1, &request, &state).await?;
     let id = snapshot.task.id;
     if let CancelReply::Requested = state.ask(state.broker.cancel(id)).await? {
-        for_end(&state, &ClientEnd::of(&request), id, CANCEL_PATIENCE).await;
+        for_end(&state, &ClientEnd::of(&request), id, CANCEL_PATIENCE).await?;
     }
     let snapshot = state.task(caller.tenant(), id).await?;
     Ok(HttpResponse::Ok().json(reply::job(&snapshot)))

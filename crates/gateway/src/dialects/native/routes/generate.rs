@@ -76,7 +76,7 @@ pub(crate) async fn generate(
         None | Some(0) => None,
         Some(seconds) => {
             let patience = Duration::from_secs(u64::from(seconds));
-            match follow::for_end(&state, &ClientEnd::of(&request), task_id, patience).await {
+            match follow::for_end(&state, &ClientEnd::of(&request), task_id, patience).await? {
                 Waited::Ended(snapshot) => Some(snapshot),
                 Waited::NotYet | Waited::HungUp => None,
             }

@@ -76,7 +76,7 @@ async fn task_after_wait(
     }
     drop(snapshot); // with its prompt: many may wait
     let patience = Duration::from_secs(u64::from(seconds));
-    match follow::for_end(state, &ClientEnd::of(request), task_id, patience).await {
+    match follow::for_end(state, &ClientEnd::of(request), task_id, patience).await? {
         Waited::Ended(ended) => Ok(*ended),
         Waited::NotYet | Waited::HungUp => state.task(caller.tenant(), task_id).await,
     }

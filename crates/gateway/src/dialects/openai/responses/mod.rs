@@ -105,7 +105,7 @@ async fn cancel(
     let task_id = snapshot.task.id;
     if !snapshot.state.is_terminal() {
         state.ask(state.broker.cancel(task_id)).await?;
-        for_end(&state, &ClientEnd::of(&request), task_id, CANCEL_PATIENCE).await;
+        for_end(&state, &ClientEnd::of(&request), task_id, CANCEL_PATIENCE).await?;
     }
     let snapshot = state.task(caller.tenant(), task_id).await?;
     Ok(HttpResponse::Ok().json(reply::response(&stored.echo, &snapshot)))
