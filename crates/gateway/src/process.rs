@@ -11,7 +11,7 @@ use service::{Process, Settings};
 use tokio::sync::watch;
 
 use crate::listen::Listeners;
-use crate::options::{CommonLimits, Keys, Options};
+use crate::options::{CommonLimits, JwtOptions, Keys, Options};
 
 /// Runs a gateway until a termination signal.
 ///
@@ -99,6 +99,8 @@ fn options(settings: &Settings) -> Options {
         admin_key: admin,
         jwt,
         model_aliases: settings.model_aliases.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
+        auth_failures_per_minute: settings.auth_failures_per_minute,
         silent_wait: settings.silent_wait,
         cors_origins: settings.cors_origins.clone(),
         known_models: settings.served_ids().skip(1).collect(),
@@ -111,7 +113,13 @@ fn keys(settings: &Settings) -> Keys {
     Keys {
         api: settings.api_keys.iter().map(text).collect(),
         admin: settings.admin_api_key.as_ref().map(text),
-        jwt: None,
+        jwt: settings.jwt.is_on().then(|| JwtOptions {
+            secret: settings.jwt.secret.as_ref().map(text),
+            jwks: settings.jwt.jwks.clone(),
+            audience: settings.jwt.audience.clone(),
+            issuer: settings.jwt.issuer.clone(),
+            leeway_s: settings.jwt.leeway.as_secs(),
+        }),
     }
 }
 

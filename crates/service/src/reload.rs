@@ -13,7 +13,16 @@ use crate::logs::LogControl;
 use crate::settings::Secret;
 
 /// The settings that a reload applies.
-const RELOADED: [&str; 3] = ["API_KEYS", "ADMIN_API_KEY", "LOG_LEVEL"];
+const RELOADED: [&str; 8] = [
+    "API_KEYS",
+    "ADMIN_API_KEY",
+    "JWT_SECRET",
+    "JWT_JWKS_FILE",
+    "JWT_AUDIENCE",
+    "JWT_ISSUER",
+    "JWT_LEEWAY",
+    "LOG_LEVEL",
+];
 
 /// Reads the settings in the same way as at the start of the process.
 pub type Load = Box<dyn Fn() -> Result<Settings> + Send + Sync>;
@@ -77,6 +86,10 @@ impl Reloader {
             };
             changes.push(format!("ADMIN_API_KEY ({how})"));
         }
+        if old.jwt != read.jwt {
+            new.jwt.clone_from(&read.jwt);
+            changes.push("JWT_… (the verification of tokens)".to_owned());
+        }
         if old.log_level != read.log_level {
             match self.logs.set_level(&read.log_level) {
                 Ok(()) => {
@@ -129,6 +142,8 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         };
     }
     let all = differing! {
+        "AUTH_FAILURES_PER_MINUTE": auth_failures_per_minute;
+        "TRUSTED_PROXIES": trusted_proxies;
         "MODEL_NAME": model_names;
         "MAX_MODEL_BYTES": max_model_bytes;
         "MODEL_TURN_SECONDS": model_turn;

@@ -80,7 +80,11 @@ impl Secrets {
     pub(super) fn add(&self, settings: &Settings) {
         let mut texts: Vec<String> = Vec::new();
         let keys = settings.api_keys.iter().chain(&settings.admin_api_key);
-        texts.extend(keys.chain(&settings.hf_token).map(|key| key.reveal().to_owned()));
+        texts.extend(
+            keys.chain(&settings.jwt.secret)
+                .chain(&settings.hf_token)
+                .map(|key| key.reveal().to_owned()),
+        );
         let mut addresses = vec![settings.hf_endpoint.clone()];
         if let QueueLocation::Redis(url) = &settings.queue {
             addresses.extend(url.reveal().split(',').map(str::to_owned));

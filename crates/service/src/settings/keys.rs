@@ -39,6 +39,41 @@ pub const KEYS: &[Key] = &[
         "the operators' key for /admin, at least 8 characters and not one of API_KEYS; unset: /admin is closed",
     ),
     key(
+        "JWT_SECRET",
+        None,
+        "shared secret of at least 32 bytes that verifies bearer tokens (JWT) signed with HS256; unset: such tokens are refused",
+    ),
+    key(
+        "JWT_JWKS_FILE",
+        None,
+        "file with public keys (a JWK set) that verify bearer tokens signed with RS256 or ES256; unset: such tokens are refused",
+    ),
+    key(
+        "JWT_AUDIENCE",
+        None,
+        "the audience (aud) that tokens must be for; unset: any",
+    ),
+    key(
+        "JWT_ISSUER",
+        None,
+        "the issuer (iss) that tokens must have; unset: any",
+    ),
+    key(
+        "JWT_LEEWAY",
+        Some("30"),
+        "seconds by which the clock of the tokens' issuer may differ, 0 to 600",
+    ),
+    key(
+        "AUTH_FAILURES_PER_MINUTE",
+        Some("10"),
+        "requests with wrong keys that an address may send per minute before it gets 429 for them, 0 to 100000 (0: no limit)",
+    ),
+    key(
+        "TRUSTED_PROXIES",
+        None,
+        "addresses and networks (10.0.0.0/8) of the proxies in front of the gateway, separated by commas, whose X-Forwarded-For and Forwarded name the client; unset: none",
+    ).list(),
+    key(
         "MODEL_NAME",
         Some("demo"),
         "hub repository with optional @revision and :quant (Qwen/Qwen3-4B-GGUF:Q4_K_M) or the address of its page, path of a .gguf file or of a folder with safetensors or one .gguf file, or demo; several separated by commas, the default first",
@@ -217,7 +252,7 @@ pub const KEYS: &[Key] = &[
         Some("20"),
         "seconds that a stopping worker has to finish its running tasks, 0 to 3600",
     ),
-    key("LOG_DIR", Some("logs"), "folder of app.log, llm_requests.log and errors.log"),
+    key("LOG_DIR", Some("logs"), "folder of app.log, llm_requests.log, errors.log and audit.log"),
     key(
         "LOG_LEVEL",
         Some("info"),

@@ -38,6 +38,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use protocol::{KeyLimits, ModelId};
 
 pub use aliases::Aliases;
@@ -47,8 +48,8 @@ pub use layers::Sources;
 pub use origins::Origins;
 pub use rate::Rate;
 pub use values::{
-    BatchSize, BlobLocation, Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret,
-    fresh_key,
+    BatchSize, BlobLocation, Device, JwtSettings, LogFormat, LoraAdapter, Quantization,
+    QueueLocation, Secret, fresh_key,
 };
 
 /// All settings. See `docs/CONFIGURATION.md`.
@@ -58,6 +59,13 @@ pub struct Settings {
     pub api_keys: Vec<Secret>,
     /// `ADMIN_API_KEY`: the operators' key; `None` closes the admin routes.
     pub admin_api_key: Option<Secret>,
+    /// `JWT_…`: how bearer tokens are verified.
+    pub jwt: JwtSettings,
+    /// `AUTH_FAILURES_PER_MINUTE`: wrong keys per minute after which an address is slowed down; 0 for
+    /// no limit.
+    pub auth_failures_per_minute: u32,
+    /// `TRUSTED_PROXIES`: the proxies whose headers about the client's address are believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// `MODEL_NAME`: hub repositories with optional `:quant`, paths of files or folders, or `demo`.
     /// At least one, the default first; public names are unique.
     pub model_names: Vec<String>,
@@ -209,12 +217,13 @@ impl Settings {
         }
     }
 
-    /// Checks that at least one API key is set.
+    /// Checks that somebody can use the API: with an API key, a token, or a key that the operators
+    /// create.
     ///
     /// # Errors
-    /// If no key is set.
+    /// If nobody can.
     pub fn require_api_keys(&self) -> Result<(), SettingsError> {
-        if !self.api_keys.is_empty() {
+        if !self.api_keys.is_empty() || self.admin_api_key.is_some() || self.jwt.is_on() {
             return Ok(());
         }
         Err(SettingsError {

@@ -7,16 +7,19 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use protocol::{KeyLimits, ModelId};
 use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
 use super::layers::Layers;
-use super::values::{BlobLocation, ListenAddress, LoraAdapter, QueueLocation, Secret};
+use super::values::{BlobLocation, JwtSettings, ListenAddress, LoraAdapter, QueueLocation, Secret};
 use super::{Origins, Settings, SettingsError, paths, redis_url};
 
 /// Shorter keys are too easy to guess.
 const MIN_KEY_LENGTH: usize = 8;
+/// The size of the hash that signs tokens (RFC 7518, section 3.2).
+const MIN_JWT_SECRET: usize = 32;
 
 /// Converts all settings, or returns all problems.
 pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
@@ -26,6 +29,9 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
     let settings = Settings {
         admin_api_key: p.admin_api_key(&api_keys),
         api_keys,
+        jwt: p.jwt(),
+        auth_failures_per_minute: p.number("AUTH_FAILURES_PER_MINUTE", 0, 100_000),
+        trusted_proxies: p.trusted_proxies(),
         max_model_bytes: p.optional_number("MAX_MODEL_BYTES", 1 << 20, 1 << 50),
         model_turn: p.seconds("MODEL_TURN_SECONDS", 0, 3_600),
         model_device: p.choice("MODEL_DEVICE").unwrap_or(super::Device::Auto),
@@ -241,6 +247,47 @@ impl<'a> Parser<'a> {
             self.note("CORS_ORIGINS", format_args!(": {problem}"));
             Origins::None
         })
+    }
+
+    /// Parses how tokens are verified, and reads the file of keys.
+    fn jwt(&mut self) -> JwtSettings {
+        let jwks = self.path("JWT_JWKS_FILE").and_then(|path| {
+            let read = std::fs::read_to_string(&path);
+            read.map_err(|error| {
+                let path = path.display();
+                self.note("JWT_JWKS_FILE", format_args!(": '{path}' can't be read: {error}"));
+            })
+            .ok()
+        });
+        let secret = self.get("JWT_SECRET");
+        if let Some(short) = secret.filter(|secret| secret.len() < MIN_JWT_SECRET) {
+            let length = short.len();
+            self.note(
+                "JWT_SECRET",
+                format_args!(" has {length} bytes, but at least {MIN_JWT_SECRET} are required"),
+            );
+        }
+        JwtSettings {
+            secret: secret.map(Secret::new),
+            jwks,
+            audience: self.get("JWT_AUDIENCE").map(str::to_owned),
+            issuer: self.get("JWT_ISSUER").map(str::to_owned),
+            leeway: self.seconds("JWT_LEEWAY", 0, 600),
+        }
+    }
+
+    /// Parses the trusted proxies: addresses, and networks in CIDR notation.
+    fn trusted_proxies(&mut self) -> Vec<IpNet> {
+        let given = self.get("TRUSTED_PROXIES").unwrap_or_default();
+        let mut networks = Vec::new();
+        for part in given.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let address = part.parse::<IpAddr>().map(|address| address.to_canonical().into());
+            match address.or_else(|_| part.parse()) {
+                Ok(network) => networks.push(network),
+                Err(_) => self.refuse("TRUSTED_PROXIES", part),
+            }
+        }
+        networks
     }
 
     /// Parses the adapters of `models`. Names that are used twice are rejected.

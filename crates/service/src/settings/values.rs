@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use protocol::ModelId;
 
@@ -230,6 +231,28 @@ impl FromStr for ListenAddress {
         }
         let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         inner.unwrap_or(text).parse().map(Self).map_err(drop)
+    }
+}
+
+/// How bearer tokens are verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JwtSettings {
+    /// `JWT_SECRET`: the shared secret.
+    pub secret: Option<Secret>,
+    /// `JWT_JWKS_FILE`: the content of the file of public keys.
+    pub jwks: Option<String>,
+    /// `JWT_AUDIENCE`.
+    pub audience: Option<String>,
+    /// `JWT_ISSUER`.
+    pub issuer: Option<String>,
+    /// `JWT_LEEWAY`: the tolerated difference of clocks.
+    pub leeway: Duration,
+}
+
+impl JwtSettings {
+    /// Returns whether any token can be accepted.
+    pub fn is_on(&self) -> bool {
+        self.secret.is_some() || self.jwks.is_some()
     }
 }
 
