@@ -88,6 +88,13 @@ fn parse(text: &str) -> Option<IpAddr> {
     address.ok().map(|address: IpAddr| address.to_canonical())
 }
 
+impl ClientAddress {
+    /// Returns the address, if it is known.
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        self.0
+    }
+}
+
 impl fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
