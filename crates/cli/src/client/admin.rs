@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 pub(crate) use gateway::operators::{
     BatchReply as Batch, DeadLetterReply as Letter, OverviewReply as Overview, QueueReply as Queue,
-    WorkerReply as Worker,
+    UsageAmounts, UsageReply as Usage, UsageSum, WorkerReply as Worker,
 };
 #[cfg(test)]
 pub(crate) use gateway::operators::{LanesReply as Lanes, ServedReply as Served};
