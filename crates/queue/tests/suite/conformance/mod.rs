@@ -51,6 +51,7 @@ mod records;
 mod remembering;
 mod retries;
 mod settling;
+mod settling_chaos;
 mod webhooks;
 mod workers;
 

@@ -70,12 +70,13 @@ local function pay(charge)
 end
 
 -- Returns the levels of all limits at the end of the call, each after a space; of daily ones also the tokens used.
+-- With all digits, so that Rust finds the limit that has no room by the same numbers.
 local function levels_of(charge)
   if charge.levels then return charge.levels end
   local levels = ''
   for i = 1, #charge do
     local meter = charge[i].meter
-    levels = levels .. ' ' .. meter.level .. (meter.used and ',' .. meter.used or '')
+    levels = levels .. string.format(' %.17g', meter.level) .. (meter.used and ',' .. int(meter.used) or '')
   end
   charge.levels = levels
   return levels
