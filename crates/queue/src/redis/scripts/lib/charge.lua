@@ -14,24 +14,27 @@ local function charge_of(base, owner, text, at)
   end
   local charge = of_owner[text]
   if charge then return charge end
-  local today = int(math.floor(at / DAY_MS))
+  local today = math.floor(at / DAY_MS)
   local images, key, limits = string.match(text, '^(%d+) (%S+)(.*)$')
   charge = { rates = {} }
   local settled = ' ' .. images .. ' ' .. key .. ' ' .. today
-  for kind, number, limit, name in string.gmatch(limits, ' (%l)(%d*) (%d+) (%S+)') do
-    local subject, unit, capacity = subject_of(base, owner, name == '@' and key or name, at), 1, tonumber(limit)
-    if kind == 'r' or kind == 't' then
-      capacity = kind == 't' and 60000 or number * 1000
-      unit = capacity / limit
-    elseif kind ~= 'f' then
-      number = today
+  for name, limit, whose in string.gmatch(limits, ' (%l%d*) (%d+) (%S+)') do
+    local subject = subject_of(base, owner, whose == '@' and key or whose, at)
+    local entry = { subject = subject, unit = 1, capacity = tonumber(limit) }
+    if name == 'f' then
+      entry.fixed, entry.meter = 1, meter_of(subject, name)
+    elseif name == 't' then
+      entry.unit, entry.capacity, entry.meter = 60000 / limit, 60000, meter_of(subject, name)
+      charge.rates[#charge.rates + 1] = entry
+    elseif name == 'd' or name == 'b' then
+      entry.meter = meter_of(subject, name .. today, today)
+    else
+      entry.capacity, entry.meter = string.sub(name, 2) * 1000, meter_of(subject, name)
+      entry.fixed = entry.capacity / limit -- the cost of a task: tokens don't count
     end
-    -- `fixed` is the cost of a task where tokens don't count.
-    local entry = { subject = subject, meter = meter_of(subject, kind, number), unit = unit,
-      capacity = capacity + SLACK, fixed = (kind == 'r' or kind == 'f') and unit or nil }
+    entry.capacity = entry.capacity + SLACK
     charge[#charge + 1] = entry
-    if kind == 't' then charge.rates[#charge.rates + 1] = entry end
-    if kind ~= 'r' then settled = settled .. ' ' .. kind .. ' ' .. limit .. ' ' .. name end
+    if not entry.fixed or name == 'f' then settled = settled .. ' ' .. name .. ' ' .. limit .. ' ' .. whose end
   end
   charge.settled = settled
   of_owner[text] = charge
@@ -70,12 +73,13 @@ local function pay(charge)
 end
 
 -- Returns the levels of all limits at the end of the call, each after a space; of daily ones also the tokens used.
+-- With all digits, so that Rust finds the limit that has no room by the same numbers.
 local function levels_of(charge)
   if charge.levels then return charge.levels end
   local levels = ''
   for i = 1, #charge do
     local meter = charge[i].meter
-    levels = levels .. ' ' .. meter.level .. (meter.used and ',' .. meter.used or '')
+    levels = levels .. string.format(' %.17g', meter.level) .. (meter.day and ',' .. meter.used or '')
   end
   charge.levels = levels
   return levels

@@ -23,28 +23,30 @@ local function subject_of(base, owner, name, at)
   subjects[key] = subject
   local text, today = redis.pcall('GET', key), math.floor(at / DAY_MS)
   if type(text) ~= 'string' then return subject end
-  for kind, number, level, second in string.gmatch(text, '(%l)(%d*)=([^ ,]+),?(%d*)') do
-    local meter = { kind = kind, number = number, level = tonumber(level) }
-    if kind == 'r' or kind == 't' then
-      local since = tonumber(second) or at
-      meter.level = math.max(0, meter.level - math.max(0, at - since))
-      -- The clock went back: the level falls from now on, or it would stay until then.
-      if since > at then subject.changed = true end
-    elseif kind ~= 'f' then
-      meter.used = tonumber(second)
-      if math.abs(number - today) > 1 then meter.level = 0 end
+  for name, level, second in string.gmatch(text, '(%l%d*)=([^ ,]+),?(%d*)') do
+    local meter, kind = { level = tonumber(level) }, string.sub(name, 1, 1)
+    if kind == 'd' or kind == 'b' then
+      meter.day, meter.used = tonumber(string.sub(name, 2)), tonumber(second)
+      if math.abs(meter.day - today) > 1 then meter.level = 0 end
+    elseif name ~= 'f' then
+      local passed = at - second
+      if passed > 0 then
+        meter.level = math.max(0, meter.level - passed)
+      elseif passed < 0 then
+        subject.changed = true -- the clock went back: the level falls from now on, or it would stay until then
+      end
     end
-    if meter.level > 0 then subject.meters[kind .. number] = meter end
+    if meter.level > 0 then subject.meters[name] = meter end
   end
   return subject
 end
 
--- Returns a subject's meter; a daily one is that of its day.
-local function meter_of(subject, kind, number)
-  local meter = subject.meters[kind .. number]
+-- Returns a subject's meter by its name; a daily one is that of its `day`.
+local function meter_of(subject, name, day)
+  local meter = subject.meters[name]
   if not meter then
-    meter = { kind = kind, number = number, level = 0, used = (kind == 'd' or kind == 'b') and 0 or nil }
-    subject.meters[kind .. number] = meter
+    meter = { level = 0, day = day, used = day and 0 }
+    subject.meters[name] = meter
   end
   return meter
 end
@@ -57,12 +59,12 @@ local function save_meters()
       for name, meter in pairs(subject.meters) do
         if meter.level <= 0 then
           -- Nothing to keep.
-        elseif meter.kind == 'f' then
-          words[#words + 1] = 'f=' .. int(meter.level)
+        elseif name == 'f' then
+          words[#words + 1] = 'f=' .. meter.level
           is_held = true
-        elseif meter.used then
-          words[#words + 1] = name .. '=' .. int(meter.level) .. ',' .. int(meter.used)
-          until_ms = math.max(until_ms, (meter.number + 2) * DAY_MS)
+        elseif meter.day then
+          words[#words + 1] = name .. '=' .. meter.level .. ',' .. meter.used
+          until_ms = math.max(until_ms, (meter.day + 2) * DAY_MS)
         else
           words[#words + 1] = string.format('%s=%.17g,%s', name, meter.level, int(at))
           until_ms = math.max(until_ms, at + meter.level)

@@ -26,7 +26,7 @@ local function settlement_of(base, owner, text, at)
     if is_kept or not is_daily then
       local subject = subject_of(base, owner, name == '@' and key or name, at)
       settlement[#settlement + 1] = { kind = kind, subject = subject, unit = 60000 / limit,
-        meter = meter_of(subject, kind, is_daily and day or '') }
+        meter = meter_of(subject, is_daily and kind .. day or kind, is_daily and tonumber(day) or nil) }
     end
   end
   of_owner[text] = settlement
