@@ -95,6 +95,41 @@ impl Client {
         answer(request.send_json(body).ok()?)
     }
 
+    /// Sends `POST path` with a JSON body and further headers. Returns `None` if there is no response.
+    pub fn try_post_with(
+        &self,
+        path: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+    ) -> Option<Answer> {
+        let request =
+            self.agent.post(format!("{}{path}", self.base)).header("X-API-Key", &self.key);
+        let with = |request: ureq::RequestBuilder<_>, (name, value): &(&str, &str)| {
+            request.header(*name, *value)
+        };
+        answer(headers.iter().fold(request, with).send_json(body).ok()?)
+    }
+
+    /// Sends `PATCH path` with a JSON body.
+    ///
+    /// # Panics
+    /// If there is no response.
+    pub fn patch(&self, path: &str, body: &Value) -> Answer {
+        let request =
+            self.agent.patch(format!("{}{path}", self.base)).header("X-API-Key", &self.key);
+        request.send_json(body).ok().and_then(answer).expect("no response")
+    }
+
+    /// Sends `DELETE path`.
+    ///
+    /// # Panics
+    /// If there is no response.
+    pub fn delete(&self, path: &str) -> Answer {
+        let request =
+            self.agent.delete(format!("{}{path}", self.base)).header("X-API-Key", &self.key);
+        request.call().ok().and_then(answer).expect("no response")
+    }
+
     /// Uploads a file of requests and returns its id.
     ///
     /// # Panics

@@ -6,7 +6,7 @@
 //! |-----------------------|--------------|
 //! | [`commands::up`]      | runs gateway, worker and embedded queue in one process |
 //! | [`commands::task`]    | the clients' commands: submit, status, result, watch, cancel |
-//! | [`commands::operate`] | the operators' commands: queues, workers, pause, resume, drain, dead |
+//! | [`commands::operate`] | the operators' commands: queues, workers, pause, resume, drain, dead, keys, usage |
 //! | [`top`]               | the operators' live view |
 //! | [`logs`]              | prints, follows and summarizes the log files |
 //! | [`commands::bench`]   | measures the engine and the queue |
@@ -84,6 +84,11 @@ enum Command {
     /// List, show, replay or delete dead letters: tasks that used up their attempts.
     #[command(subcommand)]
     Dead(commands::operate::dead::Dead),
+    /// Create, list, show, change, rotate or revoke managed API keys.
+    #[command(subcommand)]
+    Keys(commands::operate::keys::Keys),
+    /// Print what owners, keys and models used: tasks, tokens, images and times.
+    Usage(commands::operate::usage::UsageArgs),
     /// Print, follow or summarize the log files.
     Logs(logs::Logs),
     /// Measure this machine.
@@ -140,6 +145,8 @@ fn run(Cli { config, command }: Cli, output: &mut Output) -> Result<()> {
         Command::Resume(args) => commands::operate::set_paused(&args, false, output),
         Command::Drain(args) => commands::operate::drain(&args, output),
         Command::Dead(dead) => commands::operate::dead::run(&dead, output),
+        Command::Keys(keys) => commands::operate::keys::run(&keys, output),
+        Command::Usage(args) => commands::operate::usage::usage(&args, output),
         Command::Logs(args) => logs::run(&args, config, output),
         Command::Bench(bench) => commands::bench::run(bench),
         Command::Model(model) => commands::model::run(model, config, output),

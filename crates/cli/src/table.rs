@@ -15,19 +15,20 @@ pub(crate) enum Align {
 pub(crate) type Column = (&'static str, Align);
 
 /// Formats rows under headings, with two spaces between columns. Cells must not have control characters.
-pub(crate) fn table<const N: usize>(columns: &[Column; N], rows: &[[String; N]]) -> String {
-    let widths: [usize; N] = std::array::from_fn(|at| {
-        let cells = rows.iter().map(|row| row[at].width());
+pub(crate) fn table(columns: &[Column], rows: &[impl AsRef<[String]>]) -> String {
+    let width = |at: usize| {
+        let cells = rows.iter().filter_map(|row| row.as_ref().get(at)).map(|cell| cell.width());
         cells.chain([columns[at].0.width()]).max().unwrap_or_default()
-    });
-    let line = |cells: [&str; N]| {
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let line = |cells: &[&str]| {
         let mut line = String::new();
-        for (at, cell) in cells.into_iter().enumerate() {
+        for (at, (cell, (_, align))) in cells.iter().zip(columns).enumerate() {
             let pad = " ".repeat(widths[at].saturating_sub(cell.width()));
             let gap = if at == 0 { "" } else { "  " };
             line += gap;
-            match columns[at].1 {
-                Align::Left => line += &(cell.to_owned() + &pad),
+            match align {
+                Align::Left => line += &((*cell).to_owned() + &pad),
                 Align::Right => line += &(pad + cell),
             }
         }
@@ -35,9 +36,9 @@ pub(crate) fn table<const N: usize>(columns: &[Column; N], rows: &[[String; N]])
         line.push('\n');
         line
     };
-    let headings = line(std::array::from_fn(|at| columns[at].0));
-    let rows = rows.iter().map(|row| line(std::array::from_fn(|at| row[at].as_str())));
-    rows.fold(headings, |text, row| text + &row)
+    let headings = columns.iter().map(|(heading, _)| *heading).collect::<Vec<_>>();
+    let cells = |row: &[String]| line(&row.iter().map(String::as_str).collect::<Vec<_>>());
+    rows.iter().fold(line(&headings), |text, row| text + &cells(row.as_ref()))
 }
 
 #[cfg(test)]

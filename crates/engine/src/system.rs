@@ -17,6 +17,18 @@ pub struct GpuUse {
     pub utilization_percent: u32,
 }
 
+/// How much the threads that compute defer to others, in the units of `nice`. With this weight a woken thread of
+/// the gateway, the queue or the worker preempts a step instead of waiting for a slice of its core.
+const COMPUTE_NICENESS: i32 = 5;
+
+/// Makes the calling thread defer to threads that wake up to pass tasks on. A step lasts milliseconds and uses all
+/// cores; the others need microseconds.
+pub(crate) fn defer_to_others() {
+    // On Linux the value is one of the thread, elsewhere of the process. Without the right to change it, nothing is lost.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, COMPUTE_NICENESS);
+}
+
 /// Returns the bytes that this process may still allocate: the free memory of the machine or of its control
 /// group (container), whichever is less. File cache that the system can reclaim counts as free.
 pub fn available_memory() -> Option<usize> {

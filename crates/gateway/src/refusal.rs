@@ -45,6 +45,8 @@ pub(crate) enum Code {
     ResultExpired,
     /// The request is invalid; [`Refusal::problems`] lists all problems.
     Invalid,
+    /// Another request changes the same thing at the same time.
+    Conflict,
     /// The body exceeds the size limit.
     BodyTooLarge,
     /// The body's media type, charset or encoding is not supported.
@@ -90,6 +92,7 @@ impl Code {
             Self::NotFound => "not_found",
             Self::ResultExpired => "result_expired",
             Self::Invalid => "invalid_request",
+            Self::Conflict => "conflict",
             Self::BodyTooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::BodyTimeout => "body_timeout",
@@ -137,7 +140,7 @@ impl Code {
                     StatusCode::INTERNAL_SERVER_ERROR
                 }
             },
-            Self::TaskCancelled => StatusCode::CONFLICT,
+            Self::TaskCancelled | Self::Conflict => StatusCode::CONFLICT,
             // As nginx logs it. Nobody reads the response.
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::UnreadableRecord | Self::Internal | Self::Http => {
@@ -319,6 +322,11 @@ impl Refusal {
         let reason = format!("invalid request:{kinds}");
         let refusal = Self::new(Code::Invalid, messages.join("; "), reason);
         Self { problems, ..refusal }
+    }
+
+    /// Other requests change the same thing at the same time.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(Code::Conflict, message, "concurrent changes")
     }
 
     /// The body exceeds `limit` bytes.

@@ -1,15 +1,15 @@
-//! The stored forms of outcomes, events and snapshots, which both brokers write.
+//! The stored forms of outcomes, events, snapshots and managed keys, which both brokers write.
 
 use std::collections::BTreeMap;
 
 use protocol::{
-    Attempt, Chunk, Day, ErrorType, EventBody, Lane, ModelId, Outcome, RecordError, Task,
-    TaskError, TaskId, TaskSnapshot, TaskState, TaskSummary, TenantId, Timestamp, Usage, WorkerId,
-    WorkerReport, record,
+    ApiKey, Attempt, Chunk, Day, ErrorType, EventBody, KeyId, Lane, ModelId, Outcome, RecordError,
+    Task, TaskError, TaskId, TaskSnapshot, TaskState, TaskSummary, TenantId, Timestamp, Usage,
+    WorkerId, WorkerReport, record,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{BrokerError, Claimed, DeadLetter, Failure, Lease, MAX_TRIES_KEPT, Tried};
+use crate::{BrokerError, Claimed, DeadLetter, Failure, Lease, MAX_TRIES_KEPT, StoredKey, Tried};
 
 /// The reason in the `requeued` event of a task whose lease expired.
 pub(crate) const LEASE_EXPIRED: &str = "the worker's lease expired";
@@ -219,6 +219,40 @@ impl Tries {
         self.tries.drain(..surplus);
         Some(self)
     }
+}
+
+/// The unparsed stored fields of a managed key. Those beside the record take precedence over it.
+#[derive(Debug)]
+pub(crate) struct KeyFields {
+    pub(crate) record: String,
+    pub(crate) owner: String,
+    pub(crate) revision: u64,
+    pub(crate) created: u64,
+    pub(crate) used: Option<u64>,
+}
+
+impl KeyFields {
+    pub(crate) fn read(self) -> Result<StoredKey, BrokerError> {
+        let key = ApiKey {
+            owner: TenantId::new(self.owner),
+            created_at: Timestamp::from_millis(self.created),
+            last_used_at: self.used.map(Timestamp::from_millis),
+            ..record::decode(&self.record)?
+        };
+        Ok(StoredKey { key, revision: self.revision })
+    }
+}
+
+/// Serializes a managed key. Its times are stored beside the record: `created_at` is the store's, and a use changes no
+/// record.
+pub(crate) fn record_of_key(key: &ApiKey) -> Result<String, RecordError> {
+    let created_at = Timestamp::from_millis(0);
+    record::encode(&ApiKey { created_at, last_used_at: None, ..key.clone() })
+}
+
+/// The error of a call that would give two keys one text.
+pub(crate) fn text_is_taken(id: &KeyId) -> BrokerError {
+    BrokerError::Corrupt(format!("another key already has the text for key '{id}'"))
 }
 
 /// Parses workers' reports, each with the time at which the broker received it. Skips reports of

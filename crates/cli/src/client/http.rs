@@ -110,6 +110,10 @@ impl Http {
         self.read(path, self.ready(self.agent()?.post(self.at(path)), &[]).send_json(body))
     }
 
+    pub(super) fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.read(path, self.ready(self.agent()?.patch(self.at(path)), &[]).send_json(body))
+    }
+
     pub(super) fn delete(
         &self,
         path: &str,

@@ -5,6 +5,8 @@
 //! [`sse`] reads event streams.
 
 pub(crate) mod admin;
+#[cfg(test)]
+pub(crate) mod fake;
 mod http;
 pub(crate) mod sse;
 mod target;

@@ -141,6 +141,7 @@ impl Pool {
 
     /// The loop of a pool thread.
     fn work(&self, index: usize) -> ! {
+        crate::system::defer_to_others();
         let mut idle_since = None;
         loop {
             if self.take() {

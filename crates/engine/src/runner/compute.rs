@@ -53,6 +53,7 @@ impl Compute {
     /// Runs until it is stopped, every handle is dropped, results can no longer be trusted, or a panic
     /// occurs.
     pub(super) fn run(mut self) {
+        crate::system::defer_to_others();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.work()));
         if let Ok(Err(halt)) = &outcome {
             let _ = self.gauges.halt.set(halt.clone());

@@ -38,8 +38,7 @@ pub(super) fn is_managed(text: &str) -> bool {
 
 /// Returns the start of a key's text, which is shown.
 pub(crate) fn prefix(text: &str) -> String {
-    let shown: String = text.chars().take(SHOWN).collect();
-    format!("{shown}…")
+    text.chars().take(SHOWN).collect()
 }
 
 #[cfg(test)]
@@ -50,7 +49,7 @@ mod tests {
     fn generated_keys_have_the_form_and_differ() {
         let (one, other) = (generate().unwrap(), generate().unwrap());
         assert!(is_managed(&one) && is_managed(&other) && one != other, "{one} {other}");
-        assert_eq!(prefix("qq-abcdefgh"), "qq-abcde…");
+        assert_eq!(prefix("qq-abcdefgh"), "qq-abcde");
         for bad in ["", "qq-", "qq-00000000000000000000000000000000", &one[3..], &format!("{one}x")]
         {
             assert!(!is_managed(bad), "{bad}");

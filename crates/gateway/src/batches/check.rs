@@ -110,7 +110,7 @@ pub(super) fn request(line: &Line, endpoint: &str) -> Result<Request, BatchProbl
         Ok(value) => value,
         Err(error) => {
             let reason = error.0.message.replace("the body is", "it is");
-            let message = format!("This line is not parseable as valid JSON: {reason}");
+            let message = format!("This line can't be used: {reason}");
             return at("invalid_json_line", message, None);
         }
     };

@@ -9,6 +9,7 @@ mod duplicates;
 pub(crate) mod fields;
 mod generate;
 mod json;
+pub(crate) mod key;
 mod limits;
 pub(crate) mod messages;
 mod queueing;

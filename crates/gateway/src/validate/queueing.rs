@@ -121,7 +121,7 @@ fn run_at(fields: &mut Fields<'_>, now: Timestamp) -> Option<Timestamp> {
     Some(Timestamp::from_millis(millis.max(0.0) as u64))
 }
 
-fn metadata(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
+pub(super) fn metadata(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
     let mut notes = BTreeMap::new();
     let Some(value) = fields.get("metadata") else { return notes };
     let Value::Object(map) = value else {

@@ -1,4 +1,4 @@
-//! The texts in which scripts take a charge and return the levels of its meters (`scripts/lib/meters.lua`).
+//! The texts in which scripts take a charge and return the levels of its meters (`scripts/lib/charge.lua`).
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -10,36 +10,40 @@ use crate::meters::{self, Level};
 use crate::stored::NO_KEY;
 use crate::{BrokerError, Charge, Exhausted, Meter, Reading};
 
-/// Returns the charge of a submit, or an empty text if there is nothing to keep or to check.
-pub(super) fn of_submit(task: &Task, charge: &Charge) -> String {
+/// Stands for a subject that is the key.
+const AS_KEY: &str = "@";
+
+/// Returns the charge of a submit without its tokens, or `None` if there is nothing to keep or to check.
+pub(super) fn of_submit(task: &Task, charge: &Charge) -> Option<String> {
     let images = task.prompt.images();
     if images == 0 && charge.key.is_none() && charge.meters.is_empty() {
-        return String::new();
+        return None;
     }
     let key = charge.key.as_ref().map_or(NO_KEY, |key| key.as_str());
-    let mut text = format!("{} {images} {}", charge.tokens, word(key));
-    append(&mut text, &charge.meters);
-    text
+    let mut text = format!("{images} {}", word(key));
+    append(&mut text, key, &charge.meters);
+    Some(text)
 }
 
 /// Returns the charge with which only the levels of meters are read.
 pub(super) fn of_reading(meters: &[Meter]) -> String {
     let mut text = format!("0 {NO_KEY}");
-    append(&mut text, meters);
+    append(&mut text, NO_KEY, meters);
     text
 }
 
-fn append(text: &mut String, meters: &[Meter]) {
+fn append(text: &mut String, key: &str, meters: &[Meter]) {
     for meter in meters {
-        let (kind, subject) = (meter.kind.code(), word(&meter.subject));
+        let subject = if meter.subject == key { AS_KEY.into() } else { word(&meter.subject) };
+        let kind = meter.kind.code();
         let _ = write!(text, " {kind} {} {subject}", meter.limit); // infallible
     }
 }
 
-/// Returns a name as one word: what would separate words is escaped.
+/// Returns a name as one word other than [`AS_KEY`]: what would separate words is escaped.
 fn word(name: &str) -> Cow<'_, str> {
     let separates = |c: char| c.is_whitespace() || c.is_control();
-    if !name.is_empty() && !name.contains(|c| separates(c) || c == '%') {
+    if !name.is_empty() && name != AS_KEY && !name.contains(|c| separates(c) || c == '%') {
         return Cow::Borrowed(name);
     }
     let escape = |c: char| {
@@ -88,13 +92,18 @@ mod tests {
 
     #[test]
     fn any_subject_is_one_word_and_no_two_are_the_same() {
-        let names = ["a", "a b", "a%20;b", "", "%", "a\nb", "a\u{2003}b", "%a", "%25;"];
+        let names = ["@", "%@", "a", "a b", "a%20;b", "", "%", "a\nb", "a\u{2003}b", "%a", "%25;"];
         let words: std::collections::HashSet<_> = names.iter().map(|name| word(name)).collect();
         assert_eq!(words.len(), names.len());
         for word in words {
             assert_eq!(word.split_whitespace().collect::<Vec<_>>(), [&*word], "one word");
         }
         let meter = Meter { kind: MeterKind::Tokens, subject: "key_1".into(), limit: 9 };
-        assert_eq!(of_reading(&[meter]), "0 none t 9 key_1");
+        assert_eq!(of_reading(std::slice::from_ref(&meter)), "0 none t 9 key_1");
+        let key = Some(protocol::KeyId::from_text("key_1"));
+        let charge = Charge { key, tokens: 5, meters: vec![meter] };
+        let mut text = "0 key_1".to_owned();
+        append(&mut text, "key_1", &charge.meters);
+        assert_eq!(text, "0 key_1 t 9 @");
     }
 }

@@ -145,6 +145,11 @@ impl Keys {
         format!("{}chunks:{place}", self.base)
     }
 
+    /// Text: the number of changes of managed keys. (`scripts/lib/keys.lua` lists the keys of their records.)
+    pub(crate) fn keys_version(&self) -> String {
+        format!("{}keys:version", self.base)
+    }
+
     /// Channel: ids of tasks that changed.
     pub(crate) fn changed(&self) -> String {
         format!("{}changed", self.base)

@@ -18,6 +18,7 @@
 //! | `webhooks.rs`, `hook.rs` | the deliverers' side; the stored form of a webhook |
 //! | `batches.rs` | records of batches |
 //! | `metering.rs`, `charge.rs` | limits and usage; the texts of charges |
+//! | `managed_keys.rs` | managed API keys, and the secrets of their owners |
 //! | `blobs.rs`, `chunks.rs` | records of blobs; their bytes |
 //! | `waiting.rs`| blocking reads for claimants, on separate connections |
 //! | `listener.rs`| the single pub/sub connection |

@@ -63,6 +63,11 @@ impl Partitions {
         Ok(&self.all().await?[self.place(tenant.as_str().as_bytes())])
     }
 
+    /// Returns the first partition, which has the managed keys.
+    pub(super) async fn first(&self) -> Result<&Arc<Partition>, BrokerError> {
+        Ok(&self.all().await?[0])
+    }
+
     /// Returns the partition of the bytes at a place.
     pub(super) async fn of_place(&self, place: BlobPlace) -> Result<&Arc<Partition>, BrokerError> {
         Ok(&self.all().await?[self.place(place.as_uuid().as_bytes())])

@@ -145,6 +145,19 @@ impl Partition {
             notes: stored::notes(task)?,
             repetition,
         };
+        let mut limits = format!(
+            "{} {} {}",
+            self.share(bounds.model),
+            // Of a tenant with limits, all tasks are in this partition.
+            if charge.meters.is_empty() { self.share(bounds.tenant) } else { bounds.tenant },
+            self.share(bounds.bytes)
+        );
+        let mut tokens = String::new();
+        if let Some(text) = charge::of_submit(task, charge) {
+            tokens = charge.tokens.to_string();
+            limits.push(' ');
+            limits.push_str(&text);
+        }
         Ok([
             task.id.to_string(),
             record::encode(task)?,
@@ -156,15 +169,9 @@ impl Partition {
                 task.tenant,
                 task.model
             ),
-            format!(
-                "{} {} {}",
-                self.share(bounds.model),
-                // Of a tenant with limits, all tasks are in this partition.
-                if charge.meters.is_empty() { self.share(bounds.tenant) } else { bounds.tenant },
-                self.share(bounds.bytes)
-            ),
+            limits,
             more.encoded()?,
-            charge::of_submit(task, charge),
+            tokens,
         ])
     }
 }

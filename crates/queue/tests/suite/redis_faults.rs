@@ -10,6 +10,7 @@ use queue::{
 };
 use redis::cmd;
 
+use crate::conformance::keys::keep_keys;
 use crate::support::*;
 use harness::redis::RedisServer;
 
@@ -118,6 +119,18 @@ async fn invalid_redis_url_is_refused() {
         panic!("taken for Redis")
     };
     assert!(matches!(error, OpenError::RedisUrl { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn managed_keys_outlive_a_kill_9_of_redis() {
+    let mut server = RedisServer::durable();
+    let broker = redis_broker(&server);
+    let kept = keep_keys(&*broker).await;
+    server.kill();
+    assert!(is_unavailable(&broker.keys_version().await));
+    server.restart();
+    eventually("back", async || broker.ping().await.is_ok()).await;
+    kept.are_in(&*broker).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

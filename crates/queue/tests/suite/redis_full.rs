@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harness::redis::RedisServer;
-use protocol::{Outcome, Prompt, Task, TaskId, TaskState};
+use protocol::{ApiKey, KeyId, Outcome, Prompt, Task, TaskId, TaskState};
 use queue::{Broker, BrokerError, Claimed, Depth, Release};
 
+use crate::conformance::keys::keep_keys;
 use crate::support::*;
 
 /// Beyond what an empty queue takes.
@@ -137,4 +138,21 @@ async fn expired_leases_are_reaped_in_a_full_redis() {
     }
     assert_eq!(ended, accepted.len());
     broker.submit(&task(), NO_LIMIT).await.expect("room for more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_redis_revokes_keys_and_adds_none() {
+    let server = RedisServer::start();
+    let broker = redis_broker(&server);
+    let kept = keep_keys(&*broker).await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1mb"]);
+    let key = &kept.stored.key;
+    let other = ApiKey { id: KeyId::new(), ..key.clone() };
+    let refused = broker.add_key([1; 32], &other).await.unwrap_err();
+    assert!(matches!(refused, BrokerError::Unavailable { .. }), "{refused}");
+    kept.are_in(&*broker).await;
+    let changed = broker.change_key(kept.stored.revision, key, Some([2; 32])).await.unwrap();
+    assert_eq!(changed.unwrap().key, *key);
+    assert!(broker.revoke_key(&key.id).await.unwrap().is_some());
+    assert_eq!(broker.find_key([2; 32]).await.unwrap(), None);
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use protocol::{Attempt, EventBody, EventSeq, Task, TaskState};
 use queue::{Broker, Depth, OpenError, Operations, SqliteBroker, TOMBSTONE, Verdict, Webhooks};
 
+use crate::conformance::keys::keep_keys;
 use crate::support::*;
 
 #[tokio::test]
@@ -72,6 +73,13 @@ async fn reopened_queue_keeps_webhooks_cancels_dead_letters_and_pauses() {
     assert_eq!((queue.completed, queue.failed, queue.cancelled), (1, 1, 1));
     submitted(&broker).await;
     assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none(), "still paused");
+}
+
+#[tokio::test]
+async fn reopened_queue_keeps_managed_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = keep_keys(&SqliteBroker::open(folder.path()).unwrap()).await;
+    kept.are_in(&SqliteBroker::open(folder.path()).unwrap()).await;
 }
 
 #[tokio::test]

@@ -1,44 +1,15 @@
 //! Tests lost streams against a real socket, and the printed text.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::thread::JoinHandle;
-
 use serde_json::json;
 
 use super::*;
-
-/// Answers successive connections with these texts, closes each, and returns the requests.
-fn server(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let asked = std::thread::spawn(move || {
-        let answer = |answer: String| {
-            let (mut stream, _) = listener.accept().unwrap();
-            let asked = head(&stream);
-            stream.write_all(answer.as_bytes()).unwrap();
-            asked
-        };
-        answers.into_iter().map(answer).collect()
-    });
-    (url, asked)
-}
-
-fn head(stream: &TcpStream) -> String {
-    let lines = BufReader::new(stream).lines().map(Result::unwrap);
-    lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n").to_lowercase()
-}
+use crate::client::fake::{plain, server};
 
 /// An event stream that is cut off without its end.
 fn cut(events: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n{events}"
     )
-}
-
-fn plain(status: &str, body: &str) -> String {
-    let length = body.len();
-    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
 fn event(seq: u64, name: &str, data: &Value) -> String {
@@ -56,7 +27,7 @@ fn followed(answers: Vec<String>) -> (String, String, Vec<String>) {
     let result = follow(&Client::of(&url), "t", true, &mut output).unwrap();
     assert_eq!(result["status"], "completed");
     let (text, notes) = output.into_texts();
-    (text, notes, asked.join().unwrap())
+    (text, notes, asked.join().unwrap().into_iter().map(|request| request.head).collect())
 }
 
 fn completed(seq: u64, text: &str) -> String {

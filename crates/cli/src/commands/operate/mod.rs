@@ -1,10 +1,13 @@
 //! The operators' commands: queues, workers, pause, resume, drain. They print tables for people
-//! and, with `--json`, JSON for programs. The module `dead` handles dead letters.
+//! and, with `--json`, JSON for programs. The module `dead` handles dead letters, `keys` managed keys, `usage`
+//! what they used.
 
 pub(crate) mod dead;
+pub(crate) mod keys;
 pub(crate) mod rows;
+pub(crate) mod usage;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -88,7 +91,7 @@ pub(crate) fn drain(args: &OneWorker, output: &mut Output) -> Result<()> {
             "worker {} on {} is draining: it claims no more tasks, finishes its {} and stops\n",
             printable(&worker.id),
             printable(&worker.host),
-            count(worker.running, "task")
+            count(worker.running.into(), "task")
         ))
     })
 }
@@ -158,9 +161,9 @@ pub(crate) fn totals(overview: &Overview) -> String {
 
 impl Shown {
     /// Prints a response as JSON or as a table.
-    fn print(
+    fn print<O: Write, N: Write>(
         &self,
-        output: &mut Output,
+        output: &mut Output<O, N>,
         answer: Value,
         people: impl FnOnce(Value) -> Result<String>,
     ) -> Result<()> {
@@ -169,7 +172,10 @@ impl Shown {
 }
 
 /// Prints indented JSON.
-pub(crate) fn print_json(output: &mut Output, answer: &Value) -> Result<()> {
+pub(crate) fn print_json<O: Write, N: Write>(
+    output: &mut Output<O, N>,
+    answer: &Value,
+) -> Result<()> {
     Ok(output.print(&json_text(answer)?)?)
 }
 
@@ -182,7 +188,7 @@ fn json_text(answer: &Value) -> Result<String> {
 ///
 /// # Errors
 /// If standard input is not a terminal, or the answer is not yes.
-pub(crate) fn confirm(question: &str, output: &mut Output) -> Result<()> {
+pub(crate) fn confirm<O: Write, N: Write>(question: &str, output: &mut Output<O, N>) -> Result<()> {
     if !io::stdin().is_terminal() {
         bail!("{question} Standard input is not a terminal: confirm with --yes");
     }

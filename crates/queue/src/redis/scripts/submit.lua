@@ -3,16 +3,16 @@
 -- KEYS  1 base
 -- ARGV  for each task:
 --       1 id   2 record   3 `about`, see lib/base.lua
---       4 limits of its model, of its tenant, and of bytes, separated by spaces
+--       4 limits of its model, of its tenant, and of bytes, separated by spaces; then its charge, if it has one
+--         (`charge_of` in lib/charge.lua)
 --       5 optional fields as JSON, or empty: `at` earliest start in ms; `after` earliest start in ms from
 --         now; `expires` ms until its deadline; `hook` its webhook; `notes` the fields kept after its end;
 --         `key` the idempotency key under which repetitions find it, `hash` of its body, `window` the
 --         maximum age in ms of an earlier submit that counts as the same, -1 for any age, 0 for none
---       6 charge, or empty: tokens to reserve, number of images, the key that pays, and of each limit: its kind
---         and period, the amount, the subject; separated by spaces
+--       6 tokens to reserve, if it has a charge
 -- Returns  a text for each task:
 --          accepted, id, 1 if it was created now else 0, state, submitted ms, depth, standing…, and the
---            level of each limit after a charge
+--            level of each limit if it was charged; all levels are those after the call
 --          limited, now ms, the level of each limit
 --          reused, id   the key was used with another body
 --          full, bound, held, queued, processing, service ms
@@ -22,12 +22,12 @@ local base, at = KEYS[1], now_ms()
 local now = int(at)
 local PLAIN = {}
 
--- The three limits of a text: most calls have the same text for all tasks.
+-- The three limits and the charge of a text: most calls have the same text for all tasks.
 local texts = {}
 local function limits_of(text)
   local limits = texts[text]
   if not limits then
-    limits = { string.match(text, '^(%d+) (%d+) (%d+)$') }
+    limits = { string.match(text, '^(%d+) (%d+) (%d+) ?(.*)$') }
     for i = 1, 3 do limits[i] = tonumber(limits[i]) end
     texts[text] = limits
   end
@@ -40,7 +40,7 @@ for i = 1, #ARGV, 6 do keys[#keys + 1] = task_key(base, ARGV[i]) end
 local some_known = redis.call('EXISTS', unpack(keys)) > 0
 local made = {}
 
-local function submit(id, record, about, limits, more, charge)
+local function submit(id, record, about, limits, more, tokens)
   local key = task_key(base, id)
   if made[id] or some_known and redis.call('EXISTS', key) == 1 then
     return accepted_before(base, id, at)
@@ -74,13 +74,10 @@ local function submit(id, record, about, limits, more, charge)
     or full('bytes', totals.bytes, #record, limits[3])
   if refused then return refused end
 
-  local tokens
-  if charge == '' then
-    charge = nil
-  else
-    tokens, charge = string.match(charge, '^(%d+) (.*)$')
-    tokens, charge = tonumber(tokens), charge_of(base, queue.tenant, charge, at)
-    if lacks_room(charge, tokens) then return 'limited ' .. now .. levels_of(charge) end
+  local charge
+  if tokens ~= '' then
+    charge = charge_of(base, queue.tenant, limits[4], at)
+    if not has_room(charge, tonumber(tokens)) then return 'limited ' .. now, charge end
   end
 
   if counted.new then
@@ -101,6 +98,13 @@ local function submit(id, record, about, limits, more, charge)
     made[id] = true
     count_queued(queue, #record, 1) -- once it is there
     return accepted(base, id, '1', task, at)
+  elseif options == PLAIN then
+    redis.call('HSET', key, 'record', record, 'about', about, 'state', 'queued',
+      'submitted', now, 'place', place, 'depth', task.depth, 'charge', receipt_of(charge, tokens, at))
+    made[id] = true
+    count_queued(queue, #record, 1)
+    pay(charge)
+    return accepted(base, id, '1', task, at), charge
   end
   local fields = { 'record', record, 'about', about, 'state', 'queued', 'submitted', now,
     'place', place, 'depth', task.depth }
@@ -123,16 +127,16 @@ local function submit(id, record, about, limits, more, charge)
   made[id] = true
   count_queued(queue, #record, 1)
   -- No watcher can wait for a task that did not exist: no wake.
-  local reply = accepted(base, id, '1', task, at)
-  if not charge then return reply end
-  pay(charge, tokens)
-  return reply .. levels_of(charge)
+  if charge then pay(charge) end
+  return accepted(base, id, '1', task, at), charge
 end
 
-local replies = {}
+local replies, charged = {}, {}
 for i = 1, #ARGV, 6 do
-  replies[#replies + 1] = isolate(submit, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
+  local nth = #replies + 1
+  replies[nth], charged[nth] = isolate(submit, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
     ARGV[i + 5])
 end
+for nth, charge in pairs(charged) do replies[nth] = replies[nth] .. levels_of(charge) end
 save(base)
 return replies

@@ -60,7 +60,8 @@ async fn the_whole_limit_may_be_used_at_once_and_comes_back_evenly(on: Fixture) 
     assert_eq!((refusal.reading.remaining, refusal.asked), (0, 1));
     let wait = refusal.retry_after.unwrap();
     assert!(wait <= Duration::from_secs(720) && wait > Duration::from_secs(660), "{wait:?}");
-    assert_eq!(refusal.reading, reading(broker, &refusal.reading.meter).await);
+    let told = reading(broker, &refusal.reading.meter).await;
+    assert_eq!(told, Reading { reset: told.reset, ..refusal.reading });
 
     // One more each 50 ms.
     let fast = charged(
@@ -120,6 +121,14 @@ async fn tokens_are_reserved_by_the_minute(on: Fixture) {
     assert_eq!((never.asked, never.retry_after), (61, None));
     assert!(never.to_string().contains("61 tokens"), "{never}");
     accept(broker, &charged(20, &meters)).await;
+
+    let requests = MeterKind::Requests { period_s: 60 };
+    for kind in [requests, MeterKind::Tokens, MeterKind::InFlight, MeterKind::DailyTokens] {
+        let none = Meter { subject: "none".into(), ..meter(kind, 0) };
+        let refusal = refuse(broker, &charged(1, std::slice::from_ref(&none))).await;
+        assert_eq!((refusal.reading.remaining, refusal.retry_after), (0, None), "{kind:?}");
+        assert_eq!(reading(broker, &none).await.remaining, 0);
+    }
 }
 
 async fn tasks_in_flight_are_counted_until_they_end(on: Fixture) {

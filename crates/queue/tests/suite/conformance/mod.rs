@@ -39,6 +39,7 @@ mod events;
 mod fairness;
 mod fencing;
 mod journal;
+pub(crate) mod keys;
 mod lifecycle;
 mod metering;
 mod options;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::{
     ErrorType, KeyId, Message, ModelId, Outcome, Part, Prompt, Task, TaskError, TaskId, TaskState,
@@ -124,6 +124,20 @@ async fn unused_tokens_are_given_back_and_those_beyond_are_taken(on: Fixture) {
     let left = end(5_500).await;
     assert!(left < 500, "the use beyond the reservation is taken: {left}");
     assert!(broker.submit(&task(), &options(1_000)).await.is_err());
+}
+
+async fn what_has_come_back_by_itself_is_not_given_back_again(on: Fixture) {
+    let broker = &*on.broker;
+    let rate = meter(MeterKind::Tokens, 60_000); // one each millisecond
+    let options = |tokens| charged(tokens, std::slice::from_ref(&rate));
+    let early = broker.submit(&task(), &options(300)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    let begun = Instant::now();
+    broker.submit(&task(), &options(60_000)).await.unwrap();
+    broker.cancel(early.task_id).await.unwrap();
+    let left = u128::from(reading(broker, &rate).await.remaining);
+    let passed = begun.elapsed().as_millis() + 1;
+    assert!(left <= passed, "{left} tokens after {passed} ms: more than the limit");
 }
 
 async fn usage_is_counted_by_owner_key_and_model(on: Fixture) {
@@ -355,6 +369,7 @@ run_on_every_broker! {
     every_end_settles_and_counts_once,
     a_late_outcome_is_not_counted_and_the_first_start_ends_the_wait,
     unused_tokens_are_given_back_and_those_beyond_are_taken,
+    what_has_come_back_by_itself_is_not_given_back_again,
     usage_is_counted_by_owner_key_and_model,
     a_replayed_task_is_charged_no_limits_and_counts_for_no_key,
     whatever_ends_tasks_all_reservations_are_settled_to_the_token,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use harness::redis::RedisServer;
 use protocol::{TaskId, Timestamp};
 
 use super::{Fixture, Store, plain_connection};
@@ -148,25 +149,26 @@ impl Fixture {
     /// Whether the store has this text anywhere, or, of a Cluster, in the task itself.
     pub(crate) async fn stores(&self, id: TaskId, text: &str) -> bool {
         match &self.store {
-            Store::Redis(..) => {
-                // As they are: what is compressed would hide it.
-                self.cli(&["CONFIG", "SET", "rdbcompression", "no"]);
-                let mut connection = self.plain().await;
-                let keys: Vec<String> =
-                    redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
-                for key in keys {
-                    let dump = redis::cmd("DUMP").arg(&key).to_owned();
-                    let bytes: Vec<u8> = dump.query_async(&mut connection).await.unwrap();
-                    if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
-                        return true;
-                    }
-                }
-                false
-            }
             Store::Cluster(..) => {
                 let key = self.task_key(id);
                 let read = if self.cli(&["TYPE", &key]) == "hash" { "HGETALL" } else { "GET" };
                 self.cli(&[read, &key]).contains(text)
+            }
+            _ => self.holds(text).await,
+        }
+    }
+
+    /// Whether the store has this text anywhere.
+    pub(crate) async fn holds(&self, text: &str) -> bool {
+        match &self.store {
+            Store::Redis(server, _) => server_holds(server, text).await,
+            Store::Cluster(cluster, _) => {
+                for node in &cluster.nodes {
+                    if server_holds(node, text).await {
+                        return true;
+                    }
+                }
+                false
             }
             Store::Sqlite(folder) => {
                 let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
@@ -234,11 +236,6 @@ impl Fixture {
         }
     }
 
-    async fn plain(&self) -> redis::aio::MultiplexedConnection {
-        let Store::Redis(server, _) = &self.store else { panic!("not one Redis") };
-        plain_connection(server).await
-    }
-
     /// Returns the reply of Redis to a command, as `redis-cli` prints it.
     fn cli(&self, command: &[&str]) -> String {
         match &self.store {
@@ -247,4 +244,21 @@ impl Fixture {
             Store::Sqlite(_) => panic!("not on Redis"),
         }
     }
+}
+
+/// Whether any key of a server, or its name, has this text.
+async fn server_holds(server: &RedisServer, text: &str) -> bool {
+    // As they are: what is compressed would hide it.
+    server.command(&["CONFIG", "SET", "rdbcompression", "no"]);
+    let mut connection = plain_connection(server).await;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
+    for key in keys {
+        let dump = redis::cmd("DUMP").arg(&key).to_owned();
+        let bytes: Vec<u8> = dump.query_async(&mut connection).await.unwrap();
+        let has = |bytes: &[u8]| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        if has(&bytes) || has(key.as_bytes()) {
+            return true;
+        }
+    }
+    false
 }

@@ -1,7 +1,9 @@
-//! Routes for operators, which require `ADMIN_API_KEY`: overview, pause, drain and dead letters.
+//! Routes for operators, which require `ADMIN_API_KEY` or a key with the scope `admin`: overview, keys, pause, drain
+//! and dead letters.
 //! Each change writes one line to `app.log`.
 
 pub(crate) mod dead_letters;
+pub(crate) mod keys;
 pub(crate) mod overview;
 pub(crate) mod pausing;
 pub(crate) mod usage;
@@ -19,6 +21,18 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
         .service(get("/admin/usage", log, usage::usage))
         .service(get("/admin/workers", log, workers::workers))
         .service(post("/admin/workers/{worker_id}/drain", log, workers::drain))
+        .service(
+            resource("/admin/keys", log, "GET, HEAD, POST")
+                .route(web::route().guard(reads()).to(keys::list))
+                .route(web::post().to(keys::create)),
+        )
+        .service(
+            resource("/admin/keys/{id}", log, "GET, HEAD, PATCH, DELETE")
+                .route(web::route().guard(reads()).to(keys::show))
+                .route(web::patch().to(keys::change))
+                .route(web::delete().to(keys::revoke)),
+        )
+        .service(post("/admin/keys/{id}/rotate", log, keys::rotate))
         .service(post("/admin/pause", log, pausing::pause))
         .service(post("/admin/resume", log, pausing::resume))
         .service(
