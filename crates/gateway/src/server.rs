@@ -139,9 +139,10 @@ pub async fn serve(
 
 /// Creates the deliverer, which sends each task's outcome in the format of the task's dialect.
 fn deliverer(queue: Arc<dyn Broker>, options: &Options) -> Result<Deliverer, ServeError> {
+    let secrets: Secrets = webhook_secrets(&options.api_keys).collect();
     Ok(Deliverer {
+        secrets: Arc::new(secrets.with_store(queue.clone())),
         queue,
-        secrets: Arc::new(webhook_secrets(&options.api_keys).collect()),
         render: Arc::new(dialects::webhook_body),
         sender: Sender::new(options.guard(), webhooks::send::LIMIT)?,
         schedule: Schedule::standard(),

@@ -138,7 +138,8 @@ impl Deliverer {
     }
 
     async fn send(&self, delivery: &Delivery) -> Result<Answer, SendError> {
-        let secret = self.secrets.of(&delivery.tenant).ok_or(SendError::UnknownKey)?;
+        let secret = self.secrets.of(&delivery.tenant).await.map_err(|_| SendError::NoSecret)?;
+        let secret = secret.ok_or(SendError::UnknownKey)?;
         let id = delivery.id.to_string();
         let body = payload::body(delivery, &*self.render);
         let timestamp_s = Timestamp::now().as_millis() / 1_000;

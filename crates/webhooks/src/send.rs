@@ -71,6 +71,9 @@ pub enum SendError {
     /// gateway may have it.
     #[error("the API key that submitted the task is not configured here")]
     UnknownKey,
+    /// The secret of the task's owner can't be read from the store.
+    #[error("the secret to sign with can't be read: the queue is unavailable")]
+    NoSecret,
     /// The URL is not allowed, or is no longer.
     #[error("the URL {0}")]
     Url(#[from] UrlRefused),

@@ -3,19 +3,21 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use protocol::TenantId;
+use queue::{BrokerError, Keys};
+use ring::rand::{SecureRandom, SystemRandom};
 use sha2::Sha256;
 
 /// Separates webhook secrets from any other secret that may be derived from an API key.
 const CONTEXT: &[u8] = b"qwen-queue webhook secret v1";
 
-/// The secret that signs a tenant's webhooks. It is derived from the API key, so nothing is stored
-/// and every gateway can compute it; the key cannot be computed from it. `Debug` does not print it.
+/// The secret that signs a tenant's webhooks. That of a configured key is derived from it, so nothing is stored and every
+/// gateway can compute it; the key cannot be computed from it. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
@@ -51,26 +53,71 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// The secrets of the tenants whose keys are configured, or were since the process started: what a key's
-/// tasks were promised stays true after the key was taken out.
-#[derive(Debug, Default)]
-pub struct Secrets(RwLock<HashMap<TenantId, Secret>>);
+/// Maximum number of secrets that are kept from the store.
+const MAX_STORED: usize = 4096;
+
+/// The secrets of tenants. Those of configured keys are derived from them; they are added when a key is configured, and
+/// stay after it was taken out, as its tasks were promised. All other tenants have secrets in the store.
+#[derive(Default)]
+pub struct Secrets {
+    configured: RwLock<HashMap<TenantId, Secret>>,
+    /// `None` if only configured keys are accepted.
+    store: Option<Arc<dyn Keys>>,
+    /// What was read from the store, where secrets never change.
+    stored: RwLock<HashMap<TenantId, Secret>>,
+}
 
 impl Secrets {
-    /// A tenant's secret; `None` when this process never knew its key.
-    pub fn of(&self, tenant: &TenantId) -> Option<Secret> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
+    /// Reads the secrets of tenants without a configured key from `store`.
+    #[must_use]
+    pub fn with_store(self, store: Arc<dyn Keys>) -> Self {
+        Self { store: Some(store), ..self }
     }
 
-    /// Adds the secrets of further tenants.
-    pub fn add(&self, pairs: impl IntoIterator<Item = (TenantId, Secret)>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).extend(pairs);
+    /// Returns a tenant's secret, or `None` if it is that of a configured key which this process never knew. The store
+    /// makes a secret when it is first read.
+    ///
+    /// # Errors
+    /// If the store fails, or the system has no random bytes.
+    pub async fn of(&self, tenant: &TenantId) -> Result<Option<Secret>, BrokerError> {
+        for known in [&self.configured, &self.stored] {
+            if let Some(secret) = known.read().unwrap_or_else(PoisonError::into_inner).get(tenant) {
+                return Ok(Some(secret.clone()));
+            }
+        }
+        let Some(store) = self.store.as_ref().filter(|_| !has_configured_key(tenant)) else {
+            return Ok(None);
+        };
+        let mut fresh = [0; 32];
+        SystemRandom::new().fill(&mut fresh).map_err(|_| BrokerError::Unavailable {
+            reason: "the system has no random bytes".to_owned(),
+        })?;
+        let secret = Secret(store.owner_secret(tenant, fresh).await?.into());
+        let mut stored = self.stored.write().unwrap_or_else(PoisonError::into_inner);
+        if stored.len() >= MAX_STORED {
+            stored.clear();
+        }
+        stored.insert(tenant.clone(), secret.clone());
+        Ok(Some(secret))
     }
+
+    /// Adds the secrets of further tenants, whose keys are configured.
+    pub fn add(&self, pairs: impl IntoIterator<Item = (TenantId, Secret)>) {
+        self.configured.write().unwrap_or_else(PoisonError::into_inner).extend(pairs);
+    }
+}
+
+/// Returns whether a tenant is named as those of configured keys are: `key-` and 16 hexadecimal digits.
+fn has_configured_key(tenant: &TenantId) -> bool {
+    let digits = tenant.as_str().strip_prefix("key-");
+    digits.is_some_and(|digits| {
+        digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 impl FromIterator<(TenantId, Secret)> for Secrets {
     fn from_iter<I: IntoIterator<Item = (TenantId, Secret)>>(pairs: I) -> Self {
-        Self(RwLock::new(pairs.into_iter().collect()))
+        Self { configured: RwLock::new(pairs.into_iter().collect()), ..Self::default() }
     }
 }
 

@@ -108,6 +108,10 @@ impl Feeder {
             Ok(model) => model,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let allowed = &work.batch.request.models;
+        if !allowed.is_empty() && !allowed.contains(&model) {
+            return Ok(Err(Refusal::model_not_allowed(&model, allowed)));
+        }
         let tenant = &work.batch.request.tenant;
         match work.requests.read(&work.state, tenant, endpoint, body, model).await {
             Ok(mut request) => {

@@ -56,11 +56,11 @@ impl Dialect for Ollama {
 }
 
 /// Lists the models that live workers serve.
-async fn tags(_: Caller, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+async fn tags(caller: Caller, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
     let workers = state.registry.workers().await?;
     let mut models: BTreeMap<&ModelId, Value> = BTreeMap::new();
     for worker in workers.iter() {
-        for model in worker.serves() {
+        for model in worker.serves().filter(|model| caller.access().allows(model)) {
             models.entry(model).or_insert_with(|| describe(worker, model));
         }
     }

@@ -82,6 +82,11 @@ impl Client {
         )
     }
 
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Reply {
+        let client = self.clone().with("content-type", "application/json");
+        client.send("PATCH", path, Some(body.to_string().as_bytes()))
+    }
+
     pub(crate) fn send(&self, method: &str, path: &str, body: Option<&[u8]>) -> Reply {
         let mut response = self.open(method, path, body);
         let mut bytes = Vec::new();

@@ -15,6 +15,8 @@ mod events;
 mod expiry;
 mod faulty_broker;
 mod headers;
+mod keys;
+mod keys_streams;
 mod lifecycle;
 mod limits;
 mod logs;

@@ -339,6 +339,7 @@ fn short_batch(
         tenant: claimed.task.tenant.clone(),
         key: None,
         tokens_per_day: None,
+        models: std::collections::BTreeSet::new(),
         endpoint: CHAT.into(),
         input: input.into(),
         window,

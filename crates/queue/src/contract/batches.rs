@@ -13,11 +13,11 @@
 //!     └── Cancel ────────┘                      End
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use protocol::{BatchId, BlobId, KeyId, TenantId, Timestamp};
+use protocol::{BatchId, BlobId, KeyId, ModelId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::BrokerError;
@@ -78,6 +78,9 @@ pub struct NewBatch {
     /// The key's limit of tokens of batches per day, as it was then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_day: Option<u64>,
+    /// The models that the key may use; empty for all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub models: BTreeSet<ModelId>,
     /// The route of all its requests, such as `/v1/chat/completions`.
     pub endpoint: String,
     /// The file of requests.
@@ -383,6 +386,7 @@ mod tests {
             tenant: TenantId::new("tenant"),
             key: None,
             tokens_per_day: None,
+            models: BTreeSet::new(),
             endpoint: "/v1/chat/completions".into(),
             input: BlobId::new(),
             window: Duration::from_secs(86_400),

@@ -7,6 +7,7 @@ use protocol::{ModelId, WorkerReport};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::auth::Access;
 use crate::extract::Caller;
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -34,9 +35,9 @@ struct ModelReply {
     max_model_len: Option<u32>,
 }
 
-/// Lists the models that live workers serve, and the default model.
-pub(super) async fn list(_: Caller, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
-    let models = all(&state).await?;
+/// Lists the models that live workers serve, and the default model, as far as the caller may use them.
+pub(super) async fn list(caller: Caller, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+    let models = all(&state, caller.access()).await?;
     let first = models.first().map(|model| model.id.clone());
     let last = models.last().map(|model| model.id.clone());
     // `models` is read by Codex, the paging fields by Anthropic's clients.
@@ -47,12 +48,12 @@ pub(super) async fn list(_: Caller, state: web::Data<State>) -> Result<HttpRespo
 
 /// Describes one model; an alias has the description of the model it stands for.
 pub(super) async fn show(
-    _: Caller,
+    caller: Caller,
     name: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let model = state.resolve(Some(&name)).await?;
-    let models = all(&state).await?;
+    let models = all(&state, caller.access()).await?;
     let found = models.into_iter().find(|reply| reply.id == model.as_str());
     let found = found.ok_or_else(|| {
         let message = format!("The model '{}' does not exist", echo(&name));
@@ -61,7 +62,7 @@ pub(super) async fn show(
     Ok(HttpResponse::Ok().json(ModelReply { id: name.into_inner(), ..found }))
 }
 
-async fn all(state: &State) -> Result<Vec<ModelReply>, Refusal> {
+async fn all(state: &State, access: &Access) -> Result<Vec<ModelReply>, Refusal> {
     let workers = state.registry.workers().await?;
     let mut models: BTreeMap<&ModelId, ModelReply> = BTreeMap::new();
     for worker in workers.iter() {
@@ -85,6 +86,7 @@ async fn all(state: &State) -> Result<Vec<ModelReply>, Refusal> {
             max_model_len: None,
         });
     }
+    models.retain(|model, _| access.allows(model));
     // The default model first, as clients take the first one.
     let first = models.remove(default);
     Ok(first.into_iter().chain(models.into_values()).collect())

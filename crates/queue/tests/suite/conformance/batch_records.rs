@@ -19,6 +19,7 @@ fn new_batch() -> NewBatch {
         tenant: tenant(),
         key: None,
         tokens_per_day: None,
+        models: std::collections::BTreeSet::new(),
         endpoint: "/v1/chat/completions".into(),
         input: BlobId::new(),
         window: Duration::from_secs(86_400),

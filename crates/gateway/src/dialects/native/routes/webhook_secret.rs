@@ -20,8 +20,8 @@ pub(crate) struct WebhookSecretReply {
 
 /// Get the secret that signs webhooks
 ///
-/// The secret is derived from the API key of this request, and stays the same as long as the key is
-/// configured. Receivers of webhooks need it; the key can't be computed from it.
+/// Receivers of webhooks need the secret. All keys of an owner have the same, and it stays the same when keys are
+/// added, rotated or revoked; that of a configured key is derived from it. The key can't be computed from the secret.
 #[utoipa::path(
     get,
     path = "/webhook-secret",
@@ -35,9 +35,13 @@ pub(crate) async fn webhook_secret(
     caller: Submitter,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    // Every accepted key has a secret: it is derived from the key, and added before the key is
-    // accepted.
-    let secret = state.secrets.of(caller.tenant()).ok_or_else(Refusal::invalid_key)?;
+    let secret = state.ask(state.secrets.of(caller.tenant())).await?;
+    // Missing only if a managed key has the owner of a configured key that this gateway does not have.
+    let secret = secret.ok_or_else(|| {
+        let message = "Secret not found: this key's owner is that of a key in API_KEYS, which this \
+                       gateway does not have";
+        Refusal::not_found("secret", message)
+    })?;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(WebhookSecretReply { secret: secret.reveal() }))

@@ -100,6 +100,7 @@ impl BatchRequest {
             tenant,
             key: Some(access.key.clone()),
             tokens_per_day: access.limits.batch_tokens_per_day,
+            models: access.models.clone(),
             endpoint: self.endpoint.clone(),
             input: self.input,
             window: self.window,
