@@ -57,6 +57,7 @@ mod limit_headers;
 mod limited;
 mod listen;
 mod middleware;
+pub mod operators;
 pub mod options;
 mod order;
 mod patience;

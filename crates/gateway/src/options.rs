@@ -80,6 +80,15 @@ pub struct Options {
     pub threads: Option<usize>,
 }
 
+/// The limits that the operator sets for all owners and routes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CommonLimits {
+    /// Of each owner: all of its keys together (`OWNER_…`).
+    pub owner: KeyLimits,
+    /// Of each key on `POST /generate` (`RATE_LIMIT_GENERATE`).
+    pub generate: Option<Rate>,
+}
+
 /// How tokens are verified. The `Debug` output is redacted.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct JwtOptions {
@@ -104,15 +113,6 @@ impl fmt::Debug for JwtOptions {
             .field("issuer", &self.issuer)
             .finish_non_exhaustive()
     }
-}
-
-/// The limits that the operator sets for all owners and routes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CommonLimits {
-    /// Of each owner: all of its keys together (`OWNER_…`).
-    pub owner: KeyLimits,
-    /// Of each key on `POST /generate` (`RATE_LIMIT_GENERATE`).
-    pub generate: Option<Rate>,
 }
 
 /// The accepted keys. Their `Debug` output is redacted.

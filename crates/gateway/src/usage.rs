@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use actix_web::HttpRequest;
 use protocol::{Day, TenantId, Timestamp, UsageCounts, UsageRow};
 use queue::UsageQuery;
-use serde::Serialize;
-use utoipa::ToSchema;
 
+use crate::operators::{Group, UsageAmounts, UsageReply, UsageSum};
 use crate::refusal::Refusal;
 use crate::route::query_value;
 use crate::validate::{FieldError, echo};
@@ -16,32 +15,6 @@ use crate::validate::{FieldError, echo};
 const MAX_DAYS: u32 = 400;
 /// The number of days of a report that names none.
 const DAYS: u32 = 30;
-
-/// What the rows of a report are summed by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Group {
-    /// The owner of the tasks.
-    Owner,
-    /// The key that submitted them.
-    Key,
-    /// Their model.
-    Model,
-    /// The day on which they ended.
-    Day,
-}
-
-impl Group {
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "owner" => Self::Owner,
-            "key" => Self::Key,
-            "model" => Self::Model,
-            "day" => Self::Day,
-            _ => return None,
-        })
-    }
-}
 
 /// A requested report.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,7 +73,7 @@ impl Asked {
         }
         let mut groups = Vec::new();
         for name in group_by.iter().flat_map(|names| names.split(',')).map(str::trim) {
-            match Group::named(name) {
+            match Group::ALL.into_iter().find(|group| group.as_str() == name) {
                 Some(group) if !groups.contains(&group) => groups.push(group),
                 Some(_) => {}
                 None => problem(
@@ -153,70 +126,6 @@ impl Asked {
             group_by: self.groups,
         }
     }
-}
-
-/// What was used in some days.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct UsageReply {
-    /// The first day (UTC).
-    #[schema(format = "date", example = "2025-11-01")]
-    from: String,
-    /// The last day.
-    #[schema(format = "date", example = "2025-11-30")]
-    to: String,
-    /// What the rows are summed by.
-    group_by: Vec<Group>,
-    /// The sums, in the order of day, owner, key and model.
-    rows: Vec<UsageSum>,
-    /// The sum of all rows.
-    total: UsageAmounts,
-}
-
-/// What was used by a group of tasks.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct UsageSum {
-    /// The owner, if grouped by it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    owner: Option<String>,
-    /// The id of the key, if grouped by it: `key_…` of a managed key, `env_…` of one of `API_KEYS`, `jwt` of a token,
-    /// `none` of tasks from before keys were counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    key: Option<String>,
-    /// The model, if grouped by it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    model: Option<String>,
-    /// The day on which the tasks ended (UTC), if grouped by it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    day: Option<String>,
-    #[serde(flatten)]
-    counts: UsageAmounts,
-}
-
-/// Amounts of use. Each ended task counts once.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct UsageAmounts {
-    /// Tasks that ended, in whatever state.
-    requests: u64,
-    /// Tasks of these that failed.
-    errors: u64,
-    /// Tasks of these that were cancelled.
-    cancelled: u64,
-    /// Tokens of prompts.
-    prompt_tokens: u64,
-    /// Tokens of prompts that were found in the prefix cache.
-    cached_tokens: u64,
-    /// Generated tokens.
-    completion_tokens: u64,
-    /// Images read.
-    images: u64,
-    /// Seconds that tasks waited for their first start.
-    wait_s: f64,
-    /// Seconds that attempts took.
-    compute_s: f64,
 }
 
 impl From<UsageCounts> for UsageAmounts {

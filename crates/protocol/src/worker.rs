@@ -167,3 +167,14 @@ pub enum WorkerStatus {
     /// Finishes its tasks and claims no more.
     Draining,
 }
+
+impl WorkerStatus {
+    /// Returns the status as it is serialized.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
+}

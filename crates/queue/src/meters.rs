@@ -1,4 +1,5 @@
-//! The arithmetic of meters, which both stores share. `redis/scripts/lib/meters.lua` computes the same for Redis.
+//! The arithmetic of meters, which both stores share. `redis/scripts/lib` computes the same for Redis
+//! (`meters.lua`, `charge.lua`, `settle.lua`).
 //!
 //! A meter has a *level*. A submit has room if the level plus its cost is at most the meter's capacity:
 //!
@@ -82,9 +83,9 @@ impl MeterKind {
 }
 
 impl Meter {
-    /// Returns by how much one task or token raises the level.
+    /// Returns by how much one task or token raises the level; infinitely for a limit of 0.
     pub(crate) fn unit(&self) -> f64 {
-        self.kind.period().map_or(1.0, |period| period / self.limit.max(1) as f64)
+        self.kind.period().map_or(1.0, |period| period / self.limit as f64)
     }
 
     fn capacity(&self) -> f64 {

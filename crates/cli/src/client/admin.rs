@@ -1,10 +1,15 @@
-//! The operators' part of the API. Responses are kept as received, for `--json`. The types here
-//! hold what is shown to people, and tolerate fields that an older gateway does not send.
+//! The operators' part of the API. Responses are kept as received, for `--json`. What is shown to people is read from
+//! them as the gateway's own types, which tolerate fields that an older gateway does not send.
 
 use std::time::Duration;
 
 use anyhow::Result;
-use serde::Deserialize;
+pub(crate) use gateway::operators::{
+    BatchReply as Batch, DeadLetterReply as Letter, OverviewReply as Overview, QueueReply as Queue,
+    UsageAmounts, UsageReply as Usage, UsageSum, WorkerReply as Worker,
+};
+#[cfg(test)]
+pub(crate) use gateway::operators::{LanesReply as Lanes, ServedReply as Served};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -13,111 +18,6 @@ use super::target::AdminTarget;
 
 /// Maximum time for a response. All of them are computed from counters.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A summary of all queues and workers. Instants are milliseconds since 1970.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(crate) struct Overview {
-    /// The time of the summary, on the queue's clock.
-    pub(crate) at: u64,
-    /// The gateway's version.
-    pub(crate) version: String,
-    pub(crate) queues: Vec<Queue>,
-    pub(crate) queued_bytes: u64,
-    pub(crate) dead_letters: u64,
-    pub(crate) webhooks_pending: u64,
-    /// The number of batches that have not ended.
-    pub(crate) batches_running: u64,
-    /// Some of these.
-    pub(crate) batches: Vec<Batch>,
-    pub(crate) workers: Vec<Worker>,
-}
-
-/// One model's queue.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(crate) struct Queue {
-    pub(crate) model: String,
-    pub(crate) paused: bool,
-    pub(crate) queued: Lanes,
-    pub(crate) delayed: u64,
-    pub(crate) processing: u64,
-    /// Tasks that the ready workers can run at once.
-    pub(crate) capacity: u64,
-    /// Average processing time; `None` or 0 before the first measurement.
-    pub(crate) service_seconds: Option<f64>,
-    /// Tasks that have ended so far, by outcome.
-    pub(crate) completed: u64,
-    pub(crate) failed: u64,
-    pub(crate) cancelled: u64,
-}
-
-/// The progress of a batch that has not ended.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(crate) struct Batch {
-    pub(crate) batch_id: String,
-    pub(crate) tenant: String,
-    pub(crate) endpoint: String,
-    pub(crate) status: String,
-    pub(crate) total: u64,
-    pub(crate) completed: u64,
-    pub(crate) failed: u64,
-    pub(crate) created_at: Option<u64>,
-    pub(crate) expires_at: Option<u64>,
-}
-
-/// Waiting tasks by lane.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(crate) struct Lanes {
-    pub(crate) high: u64,
-    pub(crate) normal: u64,
-    pub(crate) low: u64,
-    pub(crate) batch: u64,
-}
-
-impl Lanes {
-    pub(crate) fn total(&self) -> u64 {
-        self.high + self.normal + self.low + self.batch
-    }
-}
-
-/// A worker's latest report.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(crate) struct Worker {
-    pub(crate) id: String,
-    pub(crate) host: String,
-    pub(crate) pid: u32,
-    pub(crate) version: String,
-    pub(crate) model: String,
-    pub(crate) quantization: String,
-    pub(crate) device: String,
-    pub(crate) status: String,
-    pub(crate) running: u64,
-    pub(crate) capacity: u64,
-    pub(crate) finished: u64,
-    pub(crate) started_at: Option<u64>,
-    pub(crate) last_seen: Option<u64>,
-    /// All models that it serves; empty if the gateway is older.
-    pub(crate) models: Vec<Served>,
-}
-
-/// A model that a worker serves.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(crate) struct Served {
-    pub(crate) model: String,
-    pub(crate) state: String,
-}
-
-impl Queue {
-    /// Returns the number of tasks that have ended so far, with any outcome.
-    pub(crate) fn ended(&self) -> u64 {
-        self.completed + self.failed + self.cancelled
-    }
-}
 
 /// The dead letters to delete.
 #[derive(Debug, Clone)]

@@ -151,8 +151,8 @@ mod tests {
                 total: 10_000,
                 completed: 2_500,
                 failed: 60,
-                created_at: Some(1_763_739_045_000 - 65_000),
-                expires_at: Some(1_763_739_045_000 + 5_000),
+                created_at: 1_763_739_045_000 - 65_000,
+                expires_at: 1_763_739_045_000 + 5_000,
                 ..Batch::default()
             }],
             batches_running: 3,

@@ -41,11 +41,10 @@ pub(crate) async fn observe(
     let method = request.method().clone();
     let version = request.version();
     let path = request.path().to_owned();
-    let state = request.app_data::<web::Data<State>>();
-    let trusted = state.map_or(&[][..], |state| &state.options.trusted_proxies);
+    let state = request.app_data::<web::Data<State>>().cloned();
+    let trusted = state.as_ref().map_or(&[][..], |state| &state.options.trusted_proxies);
     let client = ClientAddress::find(&request, trusted);
     let dialects = request.app_data::<web::Data<Dialects>>().cloned();
-    let state = request.app_data::<web::Data<State>>().cloned();
     let span = tracing::info_span!(target: "gateway.http", "request", request_id = %id);
 
     let (mut answer, refusal) = match next.call(request).instrument(span).await {

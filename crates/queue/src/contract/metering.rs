@@ -1,127 +1,14 @@
 //! Limits that a submit is checked against, and the use of ended tasks.
 //!
-//! A submit brings a [`Charge`]: who pays, how many tokens it reserves, and the [`Meter`]s that must have room. The
+//! A submit brings a [`Charge`](crate::Charge): who pays, how many tokens it reserves, and the [`Meter`]s that must have room. The
 //! store checks all meters and charges them in the submit's own atomic step, or charges none. The step that records the
 //! task's end settles the charge: frees its place, gives back tokens that were reserved and not used (or takes those
 //! used beyond), and adds the task to its day's usage. So each task is settled and counted once, whatever dies.
 
-use std::fmt;
-use std::time::Duration;
-
 use async_trait::async_trait;
-use protocol::{KeyId, TenantId, UsageRow};
+use protocol::{TenantId, UsageRow};
 
-use super::BrokerError;
-
-/// What a submit costs, and which limits hold for it. A repetition of an earlier submit is not charged, and neither is
-/// one that a bound refuses.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Charge {
-    /// The key whose usage the task counts for; `None` counts for the key `none`.
-    pub key: Option<KeyId>,
-    /// Tokens to reserve: an estimate of the prompt, and the most that may be generated.
-    pub tokens: u64,
-    /// The limits, of which no two have the same kind and subject. All must have room.
-    pub meters: Vec<Meter>,
-}
-
-/// A limit on what a subject may use. Meters of one owner (the task's tenant), kind and subject share their state,
-/// whatever their limits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Meter {
-    /// What it counts.
-    pub kind: MeterKind,
-    /// Whose use it counts, such as `key_…`, an owner or an address.
-    pub subject: String,
-    /// The amount allowed; at least 1.
-    pub limit: u64,
-}
-
-/// What a [`Meter`] counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum MeterKind {
-    /// Tasks per `period`, by GCRA (the generic cell rate algorithm): up to `limit` at once, which come back evenly
-    /// over the period. Not settled.
-    Requests {
-        /// The period in seconds: 1 to 86,400.
-        period_s: u32,
-    },
-    /// Tokens per minute, by GCRA. A reservation beyond the whole limit is refused for good. Settled.
-    Tokens,
-    /// Tasks that wait or run. Settled. When one ends is unknown, so a refusal says to try again in a second.
-    InFlight,
-    /// Tokens per day (UTC) of the submit: used and reserved. Settled.
-    DailyTokens,
-    /// The same for tokens of batches, with a count of its own.
-    DailyBatchTokens,
-}
-
-/// The state of a meter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
-    /// The meter.
-    pub meter: Meter,
-    /// What is left of the limit; 0 if nothing is.
-    pub remaining: u64,
-    /// The time until all of the limit is left again, if nothing else is charged. Zero for [`MeterKind::InFlight`].
-    pub reset: Duration,
-    /// Of the daily kinds, the tokens that running tasks hold; 0 of others.
-    pub reserved: u64,
-}
-
-/// A limit that has no room for a submit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exhausted {
-    /// The state of the meter that has the least room. Of meters without room, the one that has room last.
-    pub reading: Reading,
-    /// The tokens or tasks that the submit asked for.
-    pub asked: u64,
-    /// The time until the submit would fit. `None` if it never fits, since it asks for more than the limit.
-    pub retry_after: Option<Duration>,
-}
-
-impl fmt::Display for Exhausted {
-    /// Says which limit, what is left, and when to try again. Never names the subject.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { reading, asked, retry_after } = self;
-        let Meter { kind, limit, .. } = reading.meter;
-        let Some(retry_after) = retry_after else {
-            return write!(
-                f,
-                "the request needs {asked} tokens, more than the limit of {limit} {kind}: shorten the prompt or \
-                 lower max_tokens"
-            );
-        };
-        write!(f, "the limit of {limit} {kind} is reached")?;
-        match kind {
-            MeterKind::InFlight => return write!(f, ": try again when one has ended"),
-            MeterKind::Requests { .. } => write!(f, ": {} left", reading.remaining)?,
-            _ => write!(f, ": {} left, the request needs {asked}", reading.remaining)?,
-        }
-        let tenths = retry_after.as_millis().div_ceil(100);
-        match tenths {
-            0..100 => write!(f, "; try again in {}.{} s", tenths / 10, tenths % 10),
-            _ => write!(f, "; try again in {} s", tenths.div_ceil(10)),
-        }
-    }
-}
-
-impl fmt::Display for MeterKind {
-    /// Names what the kind counts, and in which span.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Requests { period_s: 1 } => f.write_str("requests per second"),
-            Self::Requests { period_s: 60 } => f.write_str("requests per minute"),
-            Self::Requests { period_s: 3_600 } => f.write_str("requests per hour"),
-            Self::Requests { period_s: 86_400 } => f.write_str("requests per day"),
-            Self::Requests { period_s } => write!(f, "requests per {period_s} s"),
-            Self::Tokens => f.write_str("tokens per minute"),
-            Self::InFlight => f.write_str("tasks that wait or run"),
-            Self::DailyTokens => f.write_str("tokens per day"),
-            Self::DailyBatchTokens => f.write_str("tokens of batches per day"),
-        }
-    }
-}
+use super::{BrokerError, Meter, Reading};
 
 /// Selects rows of usage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,50 +36,4 @@ pub trait Metering: Send + Sync {
 
     /// Deletes the usage of days before `day`, `YYYY-MM-DD`. Idempotent.
     async fn forget_usage(&self, day: &str) -> Result<(), BrokerError>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_says_what_to_do_and_not_whose_limit_it_is() {
-        let said = |kind, limit, remaining, asked, retry_after: Option<u64>| {
-            let meter = Meter { kind, subject: "key_secret".into(), limit };
-            let reading = Reading { meter, remaining, reset: Duration::ZERO, reserved: 0 };
-            let retry_after = retry_after.map(Duration::from_millis);
-            Exhausted { reading, asked, retry_after }.to_string()
-        };
-        for (said, expected) in [
-            (
-                said(MeterKind::Requests { period_s: 60 }, 600, 0, 1, Some(100)),
-                "the limit of 600 requests per minute is reached: 0 left; try again in 0.1 s",
-            ),
-            (
-                said(MeterKind::Requests { period_s: 10 }, 5, 0, 1, Some(1_901)),
-                "the limit of 5 requests per 10 s is reached: 0 left; try again in 2.0 s",
-            ),
-            (
-                said(MeterKind::Tokens, 1_000, 200, 700, Some(30_000)),
-                "the limit of 1000 tokens per minute is reached: 200 left, the request needs 700; try again in \
-                 30 s",
-            ),
-            (
-                said(MeterKind::Tokens, 1_000, 200, 1_001, None),
-                "the request needs 1001 tokens, more than the limit of 1000 tokens per minute: shorten the prompt \
-                 or lower max_tokens",
-            ),
-            (
-                said(MeterKind::InFlight, 10, 0, 1, Some(1_000)),
-                "the limit of 10 tasks that wait or run is reached: try again when one has ended",
-            ),
-            (
-                said(MeterKind::DailyBatchTokens, 9, 1, 2, Some(11_103_001)),
-                "the limit of 9 tokens of batches per day is reached: 1 left, the request needs 2; try again in \
-                 11104 s",
-            ),
-        ] {
-            assert_eq!(said, expected);
-        }
-    }
 }

@@ -7,6 +7,7 @@ mod blobs;
 mod broker;
 mod bytes;
 pub(crate) mod causes;
+mod charge;
 mod error;
 mod fitness;
 mod journal;
@@ -27,12 +28,13 @@ pub use blobs::{
 pub use broker::{Broker, Depth};
 pub use bytes::{BlobBytes, BlobPlace, BlobWriter, ByteStream};
 pub use causes::NO_ANSWER;
+pub use charge::{Charge, Exhausted, Meter, MeterKind, Reading};
 pub use error::{BrokerError, OpenError};
 pub use fitness::Fitness;
 pub use journal::{LINE_KEPT, LINE_SPAN, Unlogged};
 pub use keys::{KeyHash, Keys, StoredKey};
 pub use lease::{CancelReply, Claimant, Claimed, Lease, LeaseState, Reaped, Release, Room};
-pub use metering::{Charge, Exhausted, Meter, MeterKind, Metering, Reading, UsageQuery};
+pub use metering::{Metering, UsageQuery};
 pub use operations::{
     DEAD_LETTER_TTL, DeadLetter, DeadLetterPage, Failure, MAX_DEAD_LETTERS, Operations, Overview,
     Purge, QueueOverview, TOMBSTONE, WorkerOrders,

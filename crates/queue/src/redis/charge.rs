@@ -1,4 +1,4 @@
-//! The texts in which scripts take a charge and return the levels of its meters (`scripts/lib/meters.lua`).
+//! The texts in which scripts take a charge and return the levels of its meters (`scripts/lib/charge.lua`).
 
 use std::borrow::Cow;
 use std::fmt::Write;

@@ -22,7 +22,7 @@ pub(super) enum Work {
 
 /// An outcome as `finish_and_claim.lua` takes it.
 pub(super) struct Finish {
-    pub(super) args: [String; 7],
+    pub(super) args: [String; 9],
     pub(super) answer: oneshot::Sender<Result<String, BrokerError>>,
 }
 

@@ -46,7 +46,7 @@ macro_rules! scripts {
 scripts! {
     agree: "allow-oom" [],
     room: "" [],
-    submit: "" [ended task counters line standing accepted meters save isolate],
+    submit: "" [ended task counters line standing accepted meters charge save isolate],
     accepted: "no-writes" [ended task counters line standing accepted],
     finish_and_claim: "allow-oom" [ended task counters line promote meters settle ending failures letters journal save isolate],
     snapshot: "no-writes" [ended task counters standing snapshot],
@@ -57,7 +57,7 @@ scripts! {
     release: "allow-oom" [ended task counters line events meters settle ending end_early failures requeue save],
     cancel: "allow-oom" [ended task counters line meters settle ending end_early save],
     reap: "allow-oom" [ended task counters line events promote meters settle ending end_early failures requeue save workers clock],
-    readings: "no-writes" [task meters],
+    readings: "no-writes" [task meters charge],
     usage: "no-writes" [],
     forget_usage: "allow-oom" [],
     unlogged: "allow-oom" [ended snapshot journal],

@@ -189,7 +189,9 @@ impl Partition {
             ending.outcome,
             letter,
             u8::from(outcome.is_computed()).to_string(),
-            format!("{} {} {}", used.prompt_tokens, used.cached_tokens, used.completion_tokens),
+            used.prompt_tokens.to_string(),
+            used.cached_tokens.to_string(),
+            used.completion_tokens.to_string(),
         ];
         let (answer, answered) = oneshot::channel();
         group::join(&self.works, self, Work::Finish(Finish { args, answer }));

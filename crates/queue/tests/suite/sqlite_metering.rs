@@ -83,3 +83,64 @@ async fn idle_meters_are_deleted_and_a_clock_that_went_back_locks_no_key_out() {
     tokio::time::sleep(Duration::from_millis(1_050)).await;
     broker.submit(&task(), &options).await.unwrap();
 }
+
+#[tokio::test]
+async fn tasks_of_schema_7_end_without_a_charge() {
+    let folder = tempfile::tempdir().unwrap();
+    let (waiting, running) = (task(), task());
+    {
+        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+        for step in [
+            include_str!("../../src/sqlite/schema.sql"),
+            include_str!("../../src/sqlite/schema_2.sql"),
+            include_str!("../../src/sqlite/schema_3.sql"),
+            include_str!("../../src/sqlite/schema_4.sql"),
+            include_str!("../../src/sqlite/schema_5.sql"),
+            include_str!("../../src/sqlite/schema_6.sql"),
+            include_str!("../../src/sqlite/schema_7.sql"),
+        ] {
+            file.execute_batch(step).unwrap();
+        }
+        file.pragma_update(None, "user_version", 7).unwrap();
+        let insert = "INSERT INTO tasks (id, record, model, lane, tenant, size, max_attempts, ttl_ms, state, spot,
+                                         place, ticket, depth, submitted, attempt, worker, started, lease_until)
+                      VALUES (?1, ?2, 'demo', 'normal', 'tenant', 9, 3, 3600000, ?3, ?4, ?5, 1, 1, 1000, ?6, ?7,
+                              ?8, ?8)";
+        let worker = protocol::WorkerId::new().as_uuid().into_bytes();
+        for (task, state, spot, place, attempt, worker, started) in [
+            (&waiting, "queued", Some("stream"), 1, 0, None, None),
+            (&running, "processing", None, 2, 1, Some(worker), Some(1_250)),
+        ] {
+            let (id, record) =
+                (task.id.as_uuid().into_bytes(), protocol::record::encode(task).unwrap());
+            let row = rusqlite::params![id, record, state, spot, place, attempt, worker, started];
+            file.execute(insert, row).unwrap();
+            let event = "INSERT INTO events (task, seq, at) VALUES (?1, 1, 1000)";
+            file.execute(event, [id]).unwrap();
+        }
+        file.execute_batch(
+            "UPDATE tasks SET seq = 1;
+             UPDATE places SET latest = 2;
+             UPDATE totals SET bytes = 9;
+             INSERT INTO stats (model, queued, processing) VALUES ('demo', 1, 1);
+             INSERT INTO lanes (model, lane, queued, entered) VALUES ('demo', 'normal', 1, 1);
+             INSERT INTO shares (model, lane, tenant, inside) VALUES ('demo', 'normal', 'tenant', 1);
+             INSERT INTO tenants VALUES ('tenant', 1);",
+        )
+        .unwrap();
+    }
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    broker.cancel(waiting.id).await.unwrap();
+    let held = claimed(&broker, &claimant(LONG)).await;
+    assert_eq!((held.task.id, held.lease.attempt.get()), (running.id, 2));
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    let options = charged(10, &[(MeterKind::InFlight, 1)]);
+    broker.submit(&task(), &options).await.unwrap();
+    assert!(is_limited(&broker.submit(&task(), &options).await));
+    let today = Timestamp::now().day();
+    let all = UsageQuery { from: today.before(1).to_string(), to: today.to_string(), owner: None };
+    let rows = broker.usage(&all).await.unwrap();
+    let [row] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((row.key.as_str(), row.counts.requests, row.counts.cancelled), ("none", 2, 1));
+    assert_eq!(row.counts.wait_ms, 250, "until its start by the old process");
+}

@@ -2,35 +2,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use time::OffsetDateTime;
 
 use super::flood::{Flood, Suppressed};
-use super::format;
+use super::format::{self, AuditLine};
 use super::writer::{Entry, LogSender};
 
 /// The act in the line of a call whose credential was refused.
 const ACCESS: &str = "access";
-
-/// One line of `audit.log`.
-#[derive(Debug, Clone, Copy)]
-pub struct AuditLine<'a> {
-    /// What was done, such as `pause`.
-    pub act: &'a str,
-    /// The id of the credential; `None` if it was refused.
-    pub actor: Option<&'a str>,
-    /// The client's address.
-    pub address: Option<IpAddr>,
-    /// What it was done to: a key, a model, a task, or the route of a refused call.
-    pub object: Option<&'a str>,
-    /// The status of the answer.
-    pub status: u16,
-    /// Why it was refused or failed.
-    pub reason: Option<&'a str>,
-}
 
 /// Writes `audit.log`. Never blocks on the disk. The default discards all lines.
 #[derive(Clone, Default)]

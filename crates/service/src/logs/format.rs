@@ -5,12 +5,11 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use protocol::{Metrics, Outcome, TaskError, TaskId};
 use time::OffsetDateTime;
 use time::macros::format_description;
-
-use super::audit::AuditLine;
 
 /// Formats a time as `2025-11-21 15:30:45`.
 pub(super) fn timestamp(at: OffsetDateTime) -> String {
@@ -68,6 +67,23 @@ pub(super) fn error_block(at: OffsetDateTime, id: TaskId, error: &TaskError) -> 
         error.error_type,
         one_line(&error.message)
     )
+}
+
+/// One line of `audit.log`.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditLine<'a> {
+    /// What was done, such as `pause`.
+    pub act: &'a str,
+    /// The id of the credential; `None` if it was refused.
+    pub actor: Option<&'a str>,
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// What it was done to: a key, a model, a task, or the route of a refused call.
+    pub object: Option<&'a str>,
+    /// The status of the answer.
+    pub status: u16,
+    /// Why it was refused or failed.
+    pub reason: Option<&'a str>,
 }
 
 /// Maximum length of a value in `audit.log`, in characters.

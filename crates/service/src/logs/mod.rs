@@ -50,8 +50,9 @@ use secrets::{Redacted, Secrets};
 use writer::{LogSender, Thread};
 
 use crate::settings::{LogFormat, Settings};
-pub use audit::{AuditLine, AuditLog};
+pub use audit::AuditLog;
 pub use counts::{FileCounts, LogCounts};
+pub use format::AuditLine;
 pub use task::TaskLog;
 
 /// Directives for modules whose informational messages are not useful to operators.

@@ -252,7 +252,7 @@ pub const KEYS: &[Key] = &[
         Some("20"),
         "seconds that a stopping worker has to finish its running tasks, 0 to 3600",
     ),
-    key("LOG_DIR", Some("logs"), "folder of app.log, llm_requests.log and errors.log"),
+    key("LOG_DIR", Some("logs"), "folder of app.log, llm_requests.log, errors.log and audit.log"),
     key(
         "LOG_LEVEL",
         Some("info"),

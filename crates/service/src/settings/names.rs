@@ -5,7 +5,8 @@ use super::keys::{KEYS, Key};
 /// The variable that names the YAML file.
 pub(super) const FILE_VARIABLE: &str = "QWEN_QUEUE_CONFIG";
 /// Variables that CLI commands read from the environment and `.env` in addition to the settings.
-const CLIENT_VARIABLES: [&str; 3] = [FILE_VARIABLE, "QWEN_QUEUE_URL", "QWEN_QUEUE_API_KEY"];
+const CLIENT_VARIABLES: [&str; 4] =
+    [FILE_VARIABLE, "QWEN_QUEUE_URL", "QWEN_QUEUE_ADMIN_URL", "QWEN_QUEUE_API_KEY"];
 
 /// Returns the setting with exactly this name.
 pub(super) fn named(name: &str) -> Option<&'static Key> {

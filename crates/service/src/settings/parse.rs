@@ -226,6 +226,29 @@ impl<'a> Parser<'a> {
         Some(Secret::new(key))
     }
 
+    /// Parses the address of the operators' listener. `ADMIN_PORT` alone listens on this machine only.
+    fn admin_address(&mut self) -> Option<(IpAddr, u16)> {
+        let host = self.choice("ADMIN_HOST").map(|ListenAddress(host)| host);
+        let port = self.optional_number("ADMIN_PORT", 0, 65_535);
+        match (host, port) {
+            (None, None) => None,
+            (Some(_), None) => {
+                self.note("ADMIN_HOST", ": set ADMIN_PORT too, the port to listen on there");
+                None
+            }
+            (host, Some(port)) => Some((host.unwrap_or(Ipv4Addr::LOCALHOST.into()), port)),
+        }
+    }
+
+    /// Parses the origins of web pages.
+    fn cors_origins(&mut self) -> Origins {
+        let Some(given) = self.get("CORS_ORIGINS") else { return Origins::None };
+        given.parse().unwrap_or_else(|problem| {
+            self.note("CORS_ORIGINS", format_args!(": {problem}"));
+            Origins::None
+        })
+    }
+
     /// Parses how tokens are verified, and reads the file of keys.
     fn jwt(&mut self) -> JwtSettings {
         let jwks = self.path("JWT_JWKS_FILE").and_then(|path| {
@@ -265,29 +288,6 @@ impl<'a> Parser<'a> {
             }
         }
         networks
-    }
-
-    /// Parses the address of the operators' listener. `ADMIN_PORT` alone listens on this machine only.
-    fn admin_address(&mut self) -> Option<(IpAddr, u16)> {
-        let host = self.choice("ADMIN_HOST").map(|ListenAddress(host)| host);
-        let port = self.optional_number("ADMIN_PORT", 0, 65_535);
-        match (host, port) {
-            (None, None) => None,
-            (Some(_), None) => {
-                self.note("ADMIN_HOST", ": set ADMIN_PORT too, the port to listen on there");
-                None
-            }
-            (host, Some(port)) => Some((host.unwrap_or(Ipv4Addr::LOCALHOST.into()), port)),
-        }
-    }
-
-    /// Parses the origins of web pages.
-    fn cors_origins(&mut self) -> Origins {
-        let Some(given) = self.get("CORS_ORIGINS") else { return Origins::None };
-        given.parse().unwrap_or_else(|problem| {
-            self.note("CORS_ORIGINS", format_args!(": {problem}"));
-            Origins::None
-        })
     }
 
     /// Parses the adapters of `models`. Names that are used twice are rejected.

@@ -10,12 +10,12 @@ use protocol::TaskId;
 use serde_json::{Value, json};
 
 use super::{Shown, confirm, json_text, print_json};
-use crate::client::admin::{Admin, Purge, understood};
+use crate::client::admin::{Admin, Letter, Purge, understood};
 use crate::output::Output;
 use crate::table::table;
 use crate::text::{count, printable, printable_json};
 
-use letter::{COLUMNS, Letter};
+use letter::COLUMNS;
 
 /// The number of dead letters per request.
 const PAGE: usize = 100;

@@ -91,7 +91,7 @@ pub(crate) fn drain(args: &OneWorker, output: &mut Output) -> Result<()> {
             "worker {} on {} is draining: it claims no more tasks, finishes its {} and stops\n",
             printable(&worker.id),
             printable(&worker.host),
-            count(worker.running, "task")
+            count(worker.running.into(), "task")
         ))
     })
 }

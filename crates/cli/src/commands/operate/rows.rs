@@ -91,13 +91,13 @@ pub(crate) fn state(queue: &Queue) -> &'static str {
 
 /// Returns the cells of a batch at time `now_ms` of the queue's clock.
 pub(crate) fn batch(batch: &Batch, now_ms: u64) -> [String; BATCH.len()] {
-    let left = batch.expires_at.map(|at| at.saturating_sub(now_ms) as f64 / 1000.0);
+    let left = sent(batch.expires_at).map(|at| at.saturating_sub(now_ms) as f64 / 1000.0);
     [
         printable(&batch.batch_id),
         printable(&batch.status),
         format!("{}/{}", batch.completed + batch.failed, batch.total),
         batch.failed.to_string(),
-        between(batch.created_at, now_ms),
+        between(sent(batch.created_at), now_ms),
         left.map_or_else(dash, span),
         printable(&batch.endpoint),
     ]
@@ -119,9 +119,14 @@ pub(crate) fn worker(worker: &Worker, now_ms: u64, id: Id) -> [String; WORKER.le
         printable(&worker.quantization),
         worker.finished.to_string(),
         between(worker.last_seen, now_ms),
-        between(worker.started_at, now_ms),
+        between(sent(worker.started_at), now_ms),
         printable(&worker.version),
     ]
+}
+
+/// Returns a time, or `None` if an older gateway did not send it.
+fn sent(at: u64) -> Option<u64> {
+    (at > 0).then_some(at)
 }
 
 /// Lists the models that a worker serves. If there are several, marks those that are not in memory.
@@ -156,7 +161,11 @@ mod tests {
 
     #[test]
     fn unloaded_models_of_a_worker_are_marked() {
-        let served = |model: &str, state: &str| Served { model: model.into(), state: state.into() };
+        let served = |model: &str, state: &str| Served {
+            model: model.into(),
+            state: state.into(),
+            ..Served::default()
+        };
         let mut shown = Worker { model: "a".into(), ..Worker::default() };
         assert_eq!(models(&shown), "a");
         shown.models = vec![served("a", "unloaded")];

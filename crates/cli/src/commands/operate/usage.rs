@@ -4,24 +4,24 @@ use std::io::Write;
 
 use anyhow::Result;
 use clap::Args;
-use serde::Deserialize;
+use gateway::operators::Group;
 
 use super::Shown;
-use crate::client::admin::{Admin, understood};
+use crate::client::admin::{Admin, Usage, UsageAmounts, UsageSum, understood};
 use crate::output::Output;
 use crate::table::{Align, Column, table};
-use crate::text::{printable, span};
+use crate::text::{dash, printable, span};
 
 /// The arguments of `usage`.
 #[derive(Debug, Args)]
 pub(crate) struct UsageArgs {
-    /// The first day (UTC), such as 2026-11-01. By default, the gateway's: the first of this month.
+    /// The first day (UTC), such as 2026-11-01. By default, 30 days are printed.
     #[arg(long, value_name = "DAY", value_parser = day)]
     from: Option<String>,
-    /// The last day (UTC). By default, today.
+    /// The last day (UTC). By default, today; at most 400 days.
     #[arg(long, value_name = "DAY", value_parser = day)]
     to: Option<String>,
-    /// One line for each `owner`, `key`, `model` or `day`, or for each combination of several.
+    /// One line for each `owner` (the default), `key`, `model` or `day`, or for each combination of several.
     #[arg(long, value_delimiter = ',', value_parser = ["owner", "key", "model", "day"])]
     group_by: Vec<String>,
     /// Only the use of this owner.
@@ -32,36 +32,6 @@ pub(crate) struct UsageArgs {
     csv: bool,
     #[command(flatten)]
     shown: Shown,
-}
-
-/// The gateway's answer.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Usage {
-    from: String,
-    to: String,
-    group_by: Vec<String>,
-    rows: Vec<Line>,
-    total: Line,
-}
-
-/// The use of one group.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Line {
-    owner: Option<String>,
-    key: Option<String>,
-    model: Option<String>,
-    day: Option<String>,
-    requests: u64,
-    errors: u64,
-    cancelled: u64,
-    prompt_tokens: u64,
-    cached_tokens: u64,
-    completion_tokens: u64,
-    images: u64,
-    wait_s: f64,
-    compute_s: f64,
 }
 
 /// The columns of amounts: of a table, and of comma-separated values.
@@ -101,40 +71,35 @@ fn day(text: &str) -> Result<String, String> {
 
 /// Formats a table, with the total as its last line.
 fn page(usage: &Usage) -> String {
-    let groups = usage.group_by.iter().map(|group| (heading(group), Align::Left));
+    let groups = usage.group_by.iter().map(|group| (group.as_str(), Align::Left));
     let amounts = AMOUNTS.iter().map(|(heading, _)| (*heading, Align::Right));
     let columns: Vec<Column> = groups.chain(amounts).collect();
-    let cells = |line: &Line, groups: Vec<String>| {
-        let spans = [line.wait_s, line.compute_s].map(span);
-        groups.into_iter().chain(line.numbers()).chain(spans).collect::<Vec<_>>()
+    let cells = |groups: Vec<String>, amounts: &UsageAmounts| {
+        let spans = [amounts.wait_s, amounts.compute_s].map(span);
+        groups.into_iter().chain(numbers(amounts)).chain(spans).collect::<Vec<_>>()
     };
     let mut rows: Vec<_> =
-        usage.rows.iter().map(|line| cells(line, line.groups(&usage.group_by))).collect();
+        usage.rows.iter().map(|row| cells(groups_of(row, &usage.group_by), &row.counts)).collect();
     if rows.len() != 1 {
         let mut groups = vec![String::new(); usage.group_by.len()];
         if let Some(first) = groups.first_mut() {
             "total".clone_into(first);
         }
-        rows.push(cells(&usage.total, groups));
+        rows.push(cells(groups, &usage.total));
     }
     let (from, to) = (printable(&usage.from), printable(&usage.to));
     format!("from {from} to {to} (UTC)\n{}", table(&columns, &rows))
 }
 
-/// Returns the heading of a group's column.
-fn heading(group: &str) -> &'static str {
-    ["owner", "key", "model", "day"].into_iter().find(|known| *known == group).unwrap_or("?")
-}
-
 /// Formats comma-separated values (RFC 4180, but with `\n`).
 fn csv(usage: &Usage) -> String {
-    let groups = usage.group_by.iter().map(|group| heading(group));
+    let groups = usage.group_by.iter().map(|group| group.as_str());
     let headings = groups.chain(AMOUNTS.iter().map(|(_, name)| *name)).collect::<Vec<_>>();
     let mut text = headings.join(",") + "\n";
-    for line in &usage.rows {
-        let seconds = [line.wait_s, line.compute_s].map(|seconds| seconds.to_string());
-        let groups = line.groups(&usage.group_by).into_iter().map(|cell| quoted(&cell));
-        let cells = groups.chain(line.numbers()).chain(seconds);
+    for row in &usage.rows {
+        let seconds = [row.counts.wait_s, row.counts.compute_s].map(|seconds| seconds.to_string());
+        let groups = groups_of(row, &usage.group_by).into_iter().map(|cell| quoted(&cell));
+        let cells = groups.chain(numbers(&row.counts)).chain(seconds);
         text += &(cells.collect::<Vec<_>>().join(",") + "\n");
     }
     text
@@ -148,34 +113,32 @@ fn quoted(cell: &str) -> String {
     }
 }
 
-impl Line {
-    /// Returns the cells that say whose use it is.
-    fn groups(&self, by: &[String]) -> Vec<String> {
-        let cell = |group: &String| {
-            let value = match group.as_str() {
-                "owner" => &self.owner,
-                "key" => &self.key,
-                "model" => &self.model,
-                _ => &self.day,
-            };
-            value.as_deref().map_or_else(crate::text::dash, printable)
+/// Returns the cells that say whose use it is.
+fn groups_of(row: &UsageSum, by: &[Group]) -> Vec<String> {
+    let cell = |group: &Group| {
+        let value = match group {
+            Group::Owner => &row.owner,
+            Group::Key => &row.key,
+            Group::Model => &row.model,
+            Group::Day => &row.day,
         };
-        by.iter().map(cell).collect()
-    }
+        value.as_deref().map_or_else(dash, printable)
+    };
+    by.iter().map(cell).collect()
+}
 
-    /// Returns the cells of all amounts but the times.
-    fn numbers(&self) -> [String; 7] {
-        [
-            self.requests,
-            self.errors,
-            self.cancelled,
-            self.prompt_tokens,
-            self.cached_tokens,
-            self.completion_tokens,
-            self.images,
-        ]
-        .map(|number| number.to_string())
-    }
+/// Returns the cells of all amounts but the times.
+fn numbers(amounts: &UsageAmounts) -> [String; 7] {
+    [
+        amounts.requests,
+        amounts.errors,
+        amounts.cancelled,
+        amounts.prompt_tokens,
+        amounts.cached_tokens,
+        amounts.completion_tokens,
+        amounts.images,
+    ]
+    .map(|number| number.to_string())
 }
 
 #[cfg(test)]

@@ -36,9 +36,9 @@ fn overview(at: u64, completed: u64) -> Overview {
         running: 2,
         capacity: 4,
         finished: 90,
-        started_at: Some(at - 65_000),
+        started_at: at - 65_000,
         last_seen: Some(at - 1_200),
-        models: Vec::new(),
+        ..Worker::default()
     };
     Overview {
         at,

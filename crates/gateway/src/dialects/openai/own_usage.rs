@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use crate::charge;
 use crate::extract::Caller;
 use crate::limited::{ENDPOINT, OWNER};
+use crate::operators::Group;
 use crate::refusal::Refusal;
 use crate::state::State;
-use crate::usage::{Asked, Group};
+use crate::usage::Asked;
 
 /// Reports the use of the caller's owner, all keys together, and the state of the limits of this key.
 pub(super) async fn usage(

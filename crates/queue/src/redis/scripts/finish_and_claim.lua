@@ -11,7 +11,7 @@
 -- ARGV  1 number of tasks whose log lines are written, then their ids
 --       then the number of outcomes, and for each:
 --         id, fence, terminal state, outcome, the error of a dead letter as JSON or empty, 1 if the
---         processing time is to be measured, tokens used (lib/settle.lua)
+--         processing time is to be measured, tokens of the prompt, of these cached, and of the answer
 --       then for each claim:
 --         worker, lease in ms, one digit per requested task: the lane whose turn it is (1 is the most
 --         urgent), maximum number of tasks of lane batch, number of models, models…
@@ -67,7 +67,7 @@ local function measure(counted, latest)
   counted.average, counted.deviation = average, deviation
 end
 
-local function finish(id, fence, state, outcome, failure, measured, used)
+local function finish(id, fence, state, outcome, failure, measured, prompt, cached, answer)
   -- Like read_ending, without the fields about the task's place: this and `take` are most of the work.
   local values = redis.pcall('HMGET', task_key(base, id), 'state', 'fence', 'about', 'started', 'told', 'idem',
     'hook', 'submitted', 'run_at', 'expires', 'depth', 'dropped', 'returned', 'notes', 'charge')
@@ -86,7 +86,8 @@ local function finish(id, fence, state, outcome, failure, measured, used)
     queue = about.queue, about = about.text, started = values[4] or nil, told = values[5] or nil,
     idem = values[6], hook = values[7], submitted = values[8], run_at = values[9] or nil,
     expires = values[10] or nil, depth = values[11], dropped = values[12] or nil,
-    returned = values[13] or nil, notes = values[14] or nil, charge = values[15] or nil, used = used }
+    returned = values[13] or nil, notes = values[14] or nil, charge = values[15] or nil,
+    prompt = prompt, cached = cached, answer = answer }
   if failure ~= '' then bury(id, task, outcome, failure) end
   end_task(base, id, task, at, state, outcome, at + LINE_SPAN_MS)
   local counted = counters(base, task.queue.model)
@@ -242,8 +243,8 @@ local replies, outcomes = {}, tonumber(ARGV[from])
 from = from + 1
 for _ = 1, outcomes do
   replies[#replies + 1] = isolate(finish, ARGV[from], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3],
-    ARGV[from + 4], ARGV[from + 5], ARGV[from + 6])
-  from = from + 7
+    ARGV[from + 4], ARGV[from + 5], ARGV[from + 6], ARGV[from + 7], ARGV[from + 8])
+  from = from + 9
 end
 while from <= #ARGV do
   local names = {}

@@ -4,7 +4,7 @@
 -- ARGV  for each task:
 --       1 id   2 record   3 `about`, see lib/base.lua
 --       4 limits of its model, of its tenant, and of bytes, separated by spaces; then its charge, if it has one
---         (`charge_of` in lib/meters.lua)
+--         (`charge_of` in lib/charge.lua)
 --       5 optional fields as JSON, or empty: `at` earliest start in ms; `after` earliest start in ms from
 --         now; `expires` ms until its deadline; `hook` its webhook; `notes` the fields kept after its end;
 --         `key` the idempotency key under which repetitions find it, `hash` of its body, `window` the

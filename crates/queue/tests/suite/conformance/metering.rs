@@ -121,6 +121,14 @@ async fn tokens_are_reserved_by_the_minute(on: Fixture) {
     assert_eq!((never.asked, never.retry_after), (61, None));
     assert!(never.to_string().contains("61 tokens"), "{never}");
     accept(broker, &charged(20, &meters)).await;
+
+    let requests = MeterKind::Requests { period_s: 60 };
+    for kind in [requests, MeterKind::Tokens, MeterKind::InFlight, MeterKind::DailyTokens] {
+        let none = Meter { subject: "none".into(), ..meter(kind, 0) };
+        let refusal = refuse(broker, &charged(1, std::slice::from_ref(&none))).await;
+        assert_eq!((refusal.reading.remaining, refusal.retry_after), (0, None), "{kind:?}");
+        assert_eq!(reading(broker, &none).await.remaining, 0);
+    }
 }
 
 async fn tasks_in_flight_are_counted_until_they_end(on: Fixture) {

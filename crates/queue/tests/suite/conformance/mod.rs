@@ -52,6 +52,7 @@ mod records;
 mod remembering;
 mod retries;
 mod settling;
+mod settling_chaos;
 mod webhooks;
 mod workers;
 

@@ -1,22 +1,20 @@
 //! The end of a task settles its charge, and counts its use, once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::{
-    ErrorType, KeyId, Message, ModelId, Outcome, Part, Prompt, Task, TaskError, TaskId, TaskState,
-    TenantId, Timestamp, Usage, UsageCounts, UsageRow,
+    KeyId, Message, ModelId, Part, Prompt, Task, TaskState, TenantId, Timestamp, Usage,
+    UsageCounts, UsageRow,
 };
-use queue::{Broker, BrokerError, Charge, Meter, MeterKind, Release, SubmitOptions, UsageQuery};
+use queue::{Broker, BrokerError, Charge, Meter, MeterKind, SubmitOptions, UsageQuery};
 
 use super::endings::End;
 use super::metering::{charged, meter, reading};
 use crate::support::*;
 
 /// Limits that are settled, with room for all tasks of a test.
-fn roomy() -> [Meter; 4] {
+pub(super) fn roomy() -> [Meter; 4] {
     [
         meter(MeterKind::Tokens, 1_000_000_000),
         meter(MeterKind::InFlight, 1_000_000),
@@ -26,7 +24,7 @@ fn roomy() -> [Meter; 4] {
 }
 
 /// Returns the tasks in flight, and the tokens used and reserved today.
-async fn state(broker: &dyn Broker) -> (u64, u64, u64) {
+pub(super) async fn state(broker: &dyn Broker) -> (u64, u64, u64) {
     let [_, in_flight, day, of_owner] = &roomy();
     let flying = reading(broker, in_flight).await;
     let flying = flying.meter.limit - flying.remaining;
@@ -43,7 +41,7 @@ async fn usage(broker: &dyn Broker, owner: Option<&TenantId>) -> Vec<UsageRow> {
     broker.usage(&query).await.unwrap()
 }
 
-async fn sum(broker: &dyn Broker) -> UsageCounts {
+pub(super) async fn sum(broker: &dyn Broker) -> UsageCounts {
     let rows = usage(broker, None).await;
     rows.iter().fold(UsageCounts::default(), |mut sum, row| {
         sum.add(&row.counts);
@@ -51,7 +49,7 @@ async fn sum(broker: &dyn Broker) -> UsageCounts {
     })
 }
 
-fn tokens(usage: Usage) -> u64 {
+pub(super) fn tokens(usage: Usage) -> u64 {
     u64::from(usage.prompt_tokens) + u64::from(usage.completion_tokens)
 }
 
@@ -124,6 +122,20 @@ async fn unused_tokens_are_given_back_and_those_beyond_are_taken(on: Fixture) {
     let left = end(5_500).await;
     assert!(left < 500, "the use beyond the reservation is taken: {left}");
     assert!(broker.submit(&task(), &options(1_000)).await.is_err());
+}
+
+async fn what_has_come_back_by_itself_is_not_given_back_again(on: Fixture) {
+    let broker = &*on.broker;
+    let rate = meter(MeterKind::Tokens, 60_000); // one each millisecond
+    let options = |tokens| charged(tokens, std::slice::from_ref(&rate));
+    let early = broker.submit(&task(), &options(300)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    let begun = Instant::now();
+    broker.submit(&task(), &options(60_000)).await.unwrap();
+    broker.cancel(early.task_id).await.unwrap();
+    let left = u128::from(reading(broker, &rate).await.remaining);
+    let passed = begun.elapsed().as_millis() + 1;
+    assert!(left <= passed, "{left} tokens after {passed} ms: more than the limit");
 }
 
 async fn usage_is_counted_by_owner_key_and_model(on: Fixture) {
@@ -217,145 +229,11 @@ async fn a_replayed_task_is_charged_no_limits_and_counts_for_no_key(on: Fixture)
     assert_eq!(tokens, [("key_1", 0, 1), ("none", 5, 0)]);
 }
 
-/// A linear congruential generator: the same tasks end the same way in each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-}
-
-async fn whatever_ends_tasks_all_reservations_are_settled_to_the_token(on: Fixture) {
-    const TASKS: usize = 1_000;
-    let lease = Duration::from_millis(300);
-    let done = Arc::new(AtomicBool::new(false));
-    // Workers that finish, fail, die, return after their lease was lost, and release.
-    let workers = (0..6).map(|nth| {
-        let (broker, done) = (on.another(), Arc::clone(&done));
-        tokio::spawn(async move {
-            let (mut random, claimant) = (Random(nth), claimant(lease));
-            let mut lost = Vec::new();
-            while !done.load(Ordering::Relaxed) {
-                let claims =
-                    broker.claim_batch(&claimant, 4, Duration::from_millis(20)).await.unwrap();
-                for held in claims {
-                    let usage = Usage {
-                        prompt_tokens: random.below(300) as u32,
-                        completion_tokens: random.below(400) as u32,
-                        cached_tokens: random.below(20) as u32,
-                        reasoning_tokens: 0,
-                    };
-                    let outcome = match random.below(12) {
-                        0 => failed("no \"luck\"").with_usage(usage),
-                        1 => {
-                            lost.push((held.lease, completed("late").with_usage(usage)));
-                            continue;
-                        }
-                        2 => {
-                            let _ = broker.release(&held.lease, &Release::Unused).await;
-                            continue;
-                        }
-                        3 => {
-                            let _ = broker.release(&held.lease, &failed_release("hiccup")).await;
-                            continue;
-                        }
-                        4 => {
-                            broker.cancel(held.task.id).await.unwrap();
-                            Outcome::CANCELLED.with_usage(usage)
-                        }
-                        5 => {
-                            // Cancelled, and then given back or lost.
-                            broker.cancel(held.task.id).await.unwrap();
-                            if random.below(2) == 0 {
-                                let _ = broker.release(&held.lease, &Release::Unused).await;
-                            }
-                            continue;
-                        }
-                        _ => completed("x").with_usage(usage),
-                    };
-                    let recorded = broker.finish(&held.lease, &outcome).await;
-                    if recorded.is_ok() && random.below(4) == 0 {
-                        broker.finish(&held.lease, &outcome).await.unwrap(); // its reply was lost
-                    }
-                }
-                if lost.len() > 10 {
-                    let (lease, outcome) = lost.remove(0);
-                    let _ = broker.finish(&lease, &outcome).await;
-                }
-            }
-        })
-    });
-    let workers: Vec<_> = workers.collect();
-    let reaper = {
-        let (broker, done) = (on.another(), Arc::clone(&done));
-        tokio::spawn(async move {
-            while !done.load(Ordering::Relaxed) {
-                for held in broker.reap(&claimant(lease)).await.unwrap().exhausted {
-                    let usage = Usage { prompt_tokens: 3, ..Usage::default() };
-                    let lost = Outcome::Failed(TaskError::new(ErrorType::WorkerLost, "all died"));
-                    let _ = broker.finish(&held.lease, &lost.with_usage(usage)).await;
-                }
-                tokio::time::sleep(lease / 10).await;
-            }
-        })
-    };
-    let (broker, mut random, mut ids) = (&*on.broker, Random(77), Vec::<TaskId>::new());
-    while ids.len() < TASKS {
-        let some: Vec<_> = (0..20).map(|_| task()).collect();
-        let options: Vec<_> = some
-            .iter()
-            .map(|_| SubmitOptions {
-                expires_in: (random.below(8) == 0).then_some(Duration::from_millis(30)),
-                ..charged(random.below(500), &roomy())
-            })
-            .collect();
-        let submits = some.iter().zip(&options).map(|(task, options)| broker.submit(task, options));
-        let accepted = futures::future::try_join_all(submits).await.unwrap();
-        ids.extend(accepted.iter().map(|accepted| accepted.task_id));
-        for _ in 0..2 {
-            broker.cancel(ids[random.below(ids.len() as u64) as usize]).await.unwrap();
-        }
-    }
-    let [_, in_flight, ..] = roomy();
-    let mut patience = 600;
-    while reading(broker, &in_flight).await.remaining < in_flight.limit && patience > 0 {
-        patience -= 1;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    done.store(true, Ordering::Relaxed);
-    for worker in workers {
-        worker.await.unwrap();
-    }
-    reaper.await.unwrap();
-
-    let (mut used, mut states) = (Usage::default(), HashMap::new());
-    for id in &ids {
-        let end = broker.snapshot(*id).await.unwrap().unwrap();
-        assert!(end.state.is_terminal(), "{end:?}");
-        *states.entry(end.state).or_insert(0_u64) += 1;
-        let usage = end.outcome.unwrap().usage();
-        used.prompt_tokens += usage.prompt_tokens;
-        used.completion_tokens += usage.completion_tokens;
-        used.cached_tokens += usage.cached_tokens;
-    }
-    assert_eq!(state(broker).await, (0, tokens(used), 0), "{states:?}");
-    let counts = sum(broker).await;
-    assert_eq!(counts.requests, TASKS as u64);
-    assert_eq!(counts.errors, states[&TaskState::Failed], "{states:?}");
-    assert_eq!(counts.cancelled, states[&TaskState::Cancelled], "{states:?}");
-    assert_eq!(counts.prompt_tokens, u64::from(used.prompt_tokens));
-    assert_eq!(counts.completion_tokens, u64::from(used.completion_tokens));
-    assert_eq!(counts.cached_tokens, u64::from(used.cached_tokens));
-}
-
 run_on_every_broker! {
     every_end_settles_and_counts_once,
     a_late_outcome_is_not_counted_and_the_first_start_ends_the_wait,
     unused_tokens_are_given_back_and_those_beyond_are_taken,
+    what_has_come_back_by_itself_is_not_given_back_again,
     usage_is_counted_by_owner_key_and_model,
     a_replayed_task_is_charged_no_limits_and_counts_for_no_key,
-    whatever_ends_tasks_all_reservations_are_settled_to_the_token,
 }

@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::client::admin::understood;
+use crate::client::admin::{Letter, understood};
 use crate::table::{Align, Column};
 use crate::text::{instant, printable, printable_json};
 
@@ -21,31 +20,6 @@ pub(super) const COLUMNS: [Column; 6] = [
 ];
 /// The maximum length of a message in a list, in characters.
 const MESSAGE: usize = 60;
-
-/// The displayed fields of a dead letter.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Letter {
-    pub(super) task_id: String,
-    model: String,
-    error_type: String,
-    error_message: String,
-    submitted_at: u64,
-    died_at: u64,
-    failures: Vec<Failure>,
-    task: Value,
-}
-
-/// The failure of one attempt.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Failure {
-    attempt: u64,
-    worker: String,
-    at: u64,
-    error_type: String,
-    error_message: String,
-}
 
 pub(super) fn read(letter: Value) -> Result<Letter> {
     Ok(understood("/admin/dead-letters", letter)?)
@@ -90,8 +64,8 @@ pub(super) fn page(letter: &Letter) -> String {
             printable(&failure.error_message)
         );
     }
-    if !letter.task.is_null() {
-        let task = serde_json::to_string_pretty(&letter.task).unwrap_or_default();
+    if let Some(task) = &letter.task {
+        let task = serde_json::to_string_pretty(task).unwrap_or_default();
         let _ = writeln!(page, "\n{}", printable_json(&task));
     }
     page

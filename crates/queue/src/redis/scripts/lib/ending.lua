@@ -37,8 +37,8 @@ end
 
 -- Ends a task: deletes its place and lease, replaces the prompt by the outcome, starts the TTL, makes its log
 -- line pending, settles its charge, and stores what outlives it: its tenant and its webhook. The caller counts the
--- end in the model's stats. `task` is from read_ending, with `fence` and `used` (lib/settle.lua) of a finisher; from
--- `log_at` on any process may write the line.
+-- end in the model's stats. `task` is from read_ending, with `fence` and the tokens (lib/settle.lua) of a finisher;
+-- from `log_at` on any process may write the line.
 local function end_task(base, id, task, at, state, outcome, log_at)
   local was, row, settlement, tokens, arrivals = task.state, bill_of(base, id, task, at)
   if task.state == 'queued' then

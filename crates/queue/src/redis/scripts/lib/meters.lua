@@ -23,130 +23,48 @@ local function subject_of(base, owner, name, at)
   subjects[key] = subject
   local text, today = redis.pcall('GET', key), math.floor(at / DAY_MS)
   if type(text) ~= 'string' then return subject end
-  for kind, number, level, second in string.gmatch(text, '(%l)(%d*)=([^ ,]+),?(%d*)') do
-    local meter = { kind = kind, number = number, level = tonumber(level) }
-    if kind == 'r' or kind == 't' then
-      local since = tonumber(second) or at
-      meter.level = math.max(0, meter.level - math.max(0, at - since))
-      -- The clock went back: the level falls from now on, or it would stay until then.
-      if since > at then subject.changed = true end
-    elseif kind ~= 'f' then
-      meter.used = tonumber(second)
-      if math.abs(number - today) > 1 then meter.level = 0 end
+  for name, level, second in string.gmatch(text, '(%l%d*)=([^ ,]+),?(%d*)') do
+    local meter, kind = { level = tonumber(level) }, string.sub(name, 1, 1)
+    if kind == 'd' or kind == 'b' then
+      meter.day, meter.used = tonumber(string.sub(name, 2)), tonumber(second)
+      if math.abs(meter.day - today) > 1 then meter.level = 0 end
+    elseif name ~= 'f' then
+      local passed = at - second
+      if passed > 0 then
+        meter.level = math.max(0, meter.level - passed)
+      elseif passed < 0 then
+        subject.changed = true -- the clock went back: the level falls from now on, or it would stay until then
+      end
     end
-    if meter.level > 0 then subject.meters[kind .. number] = meter end
+    if meter.level > 0 then subject.meters[name] = meter end
   end
   return subject
 end
 
--- Returns a subject's meter; a daily one is that of its day.
-local function meter_of(subject, kind, number)
-  local meter = subject.meters[kind .. number]
+-- Returns a subject's meter by its name; a daily one is that of its `day`.
+local function meter_of(subject, name, day)
+  local meter = subject.meters[name]
   if not meter then
-    meter = { kind = kind, number = number, level = 0, used = (kind == 'd' or kind == 'b') and 0 or nil }
-    subject.meters[kind .. number] = meter
+    meter = { level = 0, day = day, used = day and 0 }
+    subject.meters[name] = meter
   end
   return meter
 end
 
--- Parsed charges by their owner and text: usually all submits of a call have the same.
-local charges = {}
-
--- Returns a charge: a list of limits, those of `rates` among them, and `settled`, the text that its tasks keep. `text`
--- is the number of images, the key that pays, and of each limit: its kind and period, the amount, and the subject, `@`
--- for the key.
-local function charge_of(base, owner, text, at)
-  local of_owner = charges[owner]
-  if not of_owner then
-    of_owner = {}
-    charges[owner] = of_owner
-  end
-  local charge = of_owner[text]
-  if charge then return charge end
-  local today = int(math.floor(at / DAY_MS))
-  local images, key, limits = string.match(text, '^(%d+) (%S+)(.*)$')
-  charge = { rates = {} }
-  local settled = ' ' .. images .. ' ' .. key .. ' ' .. today
-  for kind, number, limit, name in string.gmatch(limits, ' (%l)(%d*) (%d+) (%S+)') do
-    local subject, unit, capacity = subject_of(base, owner, name == '@' and key or name, at), 1, tonumber(limit)
-    if kind == 'r' or kind == 't' then
-      capacity = kind == 't' and 60000 or number * 1000
-      unit = capacity / limit
-    elseif kind ~= 'f' then
-      number = today
-    end
-    -- `fixed` is the cost of a task where tokens don't count.
-    local entry = { subject = subject, meter = meter_of(subject, kind, number), unit = unit,
-      capacity = capacity + SLACK, fixed = (kind == 'r' or kind == 'f') and unit or nil }
-    charge[#charge + 1] = entry
-    if kind == 't' then charge.rates[#charge.rates + 1] = entry end
-    if kind ~= 'r' then settled = settled .. ' ' .. kind .. ' ' .. limit .. ' ' .. name end
-  end
-  charge.settled = settled
-  of_owner[text] = charge
-  return charge
-end
-
--- Returns whether all limits have room for a task that reserves `tokens`. If so, `pay` may follow.
-local function has_room(charge, tokens)
-  for i = 1, #charge do
-    local limit = charge[i]
-    local level = limit.meter.level + (limit.fixed or tokens * limit.unit)
-    if level > limit.capacity then return false end
-    limit.next = level
-  end
-  return true
-end
-
--- Returns what the task keeps of its charge (lib/settle.lua), after `has_room`. `tokens` is a text.
-local function receipt_of(charge, tokens, at)
-  local rates = charge.rates
-  if #rates == 0 then return tokens .. ' -' .. charge.settled end
-  local arrivals = at + rates[1].next
-  for i = 2, #rates do arrivals = arrivals .. ',' .. at + rates[i].next end
-  return tokens .. ' ' .. arrivals .. charge.settled
-end
-
--- Charges all limits what `has_room` found room for.
-local function pay(charge)
-  for i = 1, #charge do
-    local limit = charge[i]
-    limit.meter.level = limit.next
-  end
-  charge.is_paid = true
-end
-
--- Returns the levels of all limits at the end of the call, each after a space; of daily ones also the tokens used.
-local function levels_of(charge)
-  if charge.levels then return charge.levels end
-  local levels = ''
-  for i = 1, #charge do
-    local meter = charge[i].meter
-    levels = levels .. ' ' .. meter.level .. (meter.used and ',' .. meter.used or '')
-  end
-  charge.levels = levels
-  return levels
-end
-
 local function save_meters()
   local at = metered_at
-  for _, of_owner in pairs(charges) do
-    for _, charge in pairs(of_owner) do
-      for i = 1, charge.is_paid and #charge or 0 do charge[i].subject.changed = true end
-    end
-  end
   for key, subject in pairs(subjects) do
     if subject.changed then
       local words, until_ms, is_held = {}, 0, false
       for name, meter in pairs(subject.meters) do
         if meter.level <= 0 then
           -- Nothing to keep.
-        elseif meter.kind == 'f' then
-          words[#words + 1] = 'f=' .. int(meter.level)
+        elseif name == 'f' then
+          words[#words + 1] = 'f=' .. meter.level
           is_held = true
-        elseif meter.used then
-          words[#words + 1] = name .. '=' .. int(meter.level) .. ',' .. int(meter.used)
-          until_ms = math.max(until_ms, (meter.number + 2) * DAY_MS)
+        elseif meter.day then
+          words[#words + 1] = name .. '=' .. meter.level .. ',' .. meter.used
+          until_ms = math.max(until_ms, (meter.day + 2) * DAY_MS)
         else
           words[#words + 1] = string.format('%s=%.17g,%s', name, meter.level, int(at))
           until_ms = math.max(until_ms, at + meter.level)

@@ -1,6 +1,6 @@
 -- Settles the charges of ended tasks, and counts their use. What a task keeps of its charge, its field `charge`:
 -- tokens reserved, the arrival times of its rates right after its submit (or `-`), and `settled` of
--- lib/meters.lua: images, the key that pays, the day of the submit, and of each limit that is settled: its kind,
+-- lib/charge.lua: images, the key that pays, the day of the submit, and of each limit that is settled: its kind,
 -- the amount, and the subject, `@` for the key.
 --
 --   usage:days           set: the days with usage, as days since 1970
@@ -26,7 +26,7 @@ local function settlement_of(base, owner, text, at)
     if is_kept or not is_daily then
       local subject = subject_of(base, owner, name == '@' and key or name, at)
       settlement[#settlement + 1] = { kind = kind, subject = subject, unit = 60000 / limit,
-        meter = meter_of(subject, kind, is_daily and day or '') }
+        meter = meter_of(subject, is_daily and kind .. day or kind, is_daily and tonumber(day) or nil) }
     end
   end
   of_owner[text] = settlement
@@ -35,58 +35,68 @@ end
 
 -- Reads the counts of an owner's key for a model.
 local function usage_row(base, queue, key, at)
+  local rows = queue.rows
+  if not rows then
+    rows = {}
+    queue.rows = rows
+  end
+  local row = rows[key]
+  if row then return row end
   local of_owner = usages[queue.tenant]
   if not of_owner then
     local day = int(math.floor(at / DAY_MS))
-    of_owner = { day = day, owner = queue.tenant, key = base .. 'usage:' .. day .. ':' .. queue.tenant,
-      rows = {} }
+    of_owner = { day = day, key = base .. 'usage:' .. day .. ':' .. queue.tenant, rows = {} }
     usages[queue.tenant] = of_owner
   end
   local name = key .. ':' .. queue.model
-  local row = of_owner.rows[name]
-  if row then return row end
-  row = { 0, 0, 0, 0, 0, 0, 0, 0, 0, is_new = true }
-  local text, nth = redis.pcall('HGET', of_owner.key, name), 0
-  if type(text) == 'string' then
-    row.is_new = false
-    for number in string.gmatch(text, '%d+') do
-      nth = nth + 1
-      row[nth] = tonumber(number)
-    end
+  row = of_owner.rows[name] -- of another lane
+  if not row then
+    local text = redis.pcall('HGET', of_owner.key, name)
+    row = type(text) == 'string' and { string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$') }
+      or {}
+    if #row ~= 9 then row = { 0, 0, 0, 0, 0, 0, 0, 0, 0, is_new = true } end
+    of_owner.rows[name] = row
   end
-  of_owner.rows[name] = row
+  rows[key] = row
   return row
 end
 
 -- Reads what `settle` needs, before the caller's first write: the row of its usage, its settlement if it was
 -- charged, tokens reserved, and the arrival times.
 local function bill_of(base, id, task, at)
+  local attempt = task.attempt
   -- An earlier attempt was the first to start.
-  if tonumber(task.attempt) > 1 then task.first = redis.call('HGET', task_key(base, id), 'first') or nil end
+  if attempt ~= '1' and attempt ~= '0' then task.first = redis.call('HGET', task_key(base, id), 'first') or nil end
   if not task.charge then return usage_row(base, task.queue, 'none', at) end
   local tokens, arrivals, settled = string.match(task.charge, '^(%d+) (%S+) (.*)$')
   local settlement = settlement_of(base, task.queue.tenant, settled, at)
   return usage_row(base, task.queue, settlement.key, at), settlement, tonumber(tokens), arrivals
 end
 
--- Settles a task that has ended, and counts its use: `task.used` has the tokens of prompt, prefix cache and answer,
--- separated by spaces, if a worker reported them. Its state was `was`.
+-- Settles a task that has ended, and counts its use: `prompt`, `cached` and `answer` are its tokens as its worker
+-- reported them, if one did. Its state was `was`.
 local function settle(task, at, was, row, settlement, tokens, arrivals)
-  local state = task.state
-  local used = 0
-  row[1] = row[1] + 1
+  local state, used = task.state, 0
+  row[1], row.changed = row[1] + 1, true
   if state == 'failed' then row[2] = row[2] + 1 elseif state == 'cancelled' then row[3] = row[3] + 1 end
-  if task.used then
-    local prompt, cached, answer = string.match(task.used, '^(%d+) (%d+) (%d+)$')
-    row[4], row[5], row[6] = row[4] + prompt, row[5] + cached, row[6] + answer
-    used = prompt + answer
+  local prompt = task.prompt
+  if prompt then
+    row[4], row[5], row[6] = row[4] + prompt, row[5] + task.cached, row[6] + task.answer
+    used = prompt + task.answer
     if settlement and prompt ~= '0' then row[7] = row[7] + settlement.images end
   end
-  local started = (task.started or '') ~= '' and task.started
-  if was == 'processing' and started then row[9] = row[9] + math.max(0, at - started) end
+  local started = task.started
+  if started and started ~= '' then
+    local took = at - started
+    if was == 'processing' and took > 0 then row[9] = row[9] + took end
+  else
+    started = nil
+  end
   started = task.first or started
-  if started then row[8] = row[8] + math.max(0, started - task.submitted) end
-  row.changed = true
+  if started then
+    local waited = started - task.submitted
+    if waited > 0 then row[8] = row[8] + waited end
+  end
   if not settlement then return end
   arrivals = string.gmatch(arrivals, '[^,-]+')
   for i = 1, #settlement do
@@ -113,7 +123,6 @@ local function save_usage(base)
     local fields, is_new = {}, false
     for name, row in pairs(usage.rows) do
       if row.changed then
-        for i = 1, 9 do row[i] = int(row[i]) end
         fields[#fields + 1] = name
         fields[#fields + 1] = table.concat(row, ' ')
         is_new = is_new or row.is_new

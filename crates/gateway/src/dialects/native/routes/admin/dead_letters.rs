@@ -1,13 +1,14 @@
 //! `/admin/dead-letters`: lists, requeues and deletes tasks that have used up their attempts.
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
-use protocol::{Attempt, ModelId, Task, TaskId, TaskState, Timestamp, WorkerId};
+use protocol::{TaskId, TaskState, Timestamp};
 use queue::{DeadLetter, Failure, Purge};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::extract::Operator;
 use crate::middleware::Notes;
+use crate::operators::{DeadLetterReply, FailureReply};
 use crate::refusal::Refusal;
 use crate::route::query_value;
 use crate::schemas::{AdminErrors, ErrorReply, InvalidReply};
@@ -22,53 +23,6 @@ pub(crate) struct DeadLettersReply {
     /// What to ask for as `before` to get the next; null when there are no more.
     #[schema(value_type = Option<u64>, example = 1_763_739_045_123_u64)]
     next_before: Option<Timestamp>,
-}
-
-/// A task that used its attempts up.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct DeadLetterReply {
-    /// The task.
-    #[schema(value_type = String, format = "uuid")]
-    task_id: TaskId,
-    /// What it asked for.
-    #[schema(value_type = String, example = "demo")]
-    model: ModelId,
-    /// What it ended with, for a program.
-    #[schema(example = "worker_lost")]
-    error_type: &'static str,
-    /// What it ended with, for a person.
-    error_message: String,
-    /// What ended each failed attempt, in order; at most the latest 32.
-    failures: Vec<FailureReply>,
-    /// When it was accepted, in milliseconds since 1970.
-    #[schema(value_type = u64, example = 1_763_739_000_000_u64)]
-    submitted_at: Timestamp,
-    /// When it ended, likewise.
-    #[schema(value_type = u64, example = 1_763_739_045_123_u64)]
-    died_at: Timestamp,
-    /// The whole task, as the queue keeps it; only in `GET /admin/dead-letters/{task_id}`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    task: Option<Task>,
-}
-
-/// How one attempt failed.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct FailureReply {
-    /// Which delivery.
-    #[schema(value_type = u32, example = 1)]
-    attempt: Attempt,
-    /// Who held it.
-    #[schema(value_type = String, format = "uuid")]
-    worker: WorkerId,
-    /// When, in milliseconds since 1970.
-    #[schema(value_type = u64, example = 1_763_739_040_000_u64)]
-    at: Timestamp,
-    /// What went wrong, for a program.
-    #[schema(example = "out_of_memory")]
-    error_type: &'static str,
-    /// What went wrong, for a person.
-    error_message: String,
 }
 
 /// What a replay made.
@@ -93,30 +47,28 @@ pub(crate) struct DeletedReply {
     deleted: u64,
 }
 
-impl DeadLetterReply {
-    fn of(letter: DeadLetter, whole: bool) -> Self {
-        Self {
-            task_id: letter.task.id,
-            model: letter.task.model.clone(),
-            error_type: letter.error.error_type.as_str(),
-            error_message: letter.error.message,
-            failures: letter.failures.into_iter().map(FailureReply::from).collect(),
-            submitted_at: letter.submitted_at,
-            died_at: letter.died_at,
-            task: whole.then_some(letter.task),
-        }
-    }
+/// Describes a letter, with its task if `whole`.
+fn describe(letter: DeadLetter, whole: bool) -> Result<DeadLetterReply, Refusal> {
+    let task = whole.then(|| serde_json::to_value(&letter.task)).transpose();
+    Ok(DeadLetterReply {
+        task_id: letter.task.id.to_string(),
+        model: letter.task.model.as_str().to_owned(),
+        error_type: letter.error.error_type.as_str().to_owned(),
+        error_message: letter.error.message,
+        failures: letter.failures.into_iter().map(failure).collect(),
+        submitted_at: letter.submitted_at.as_millis(),
+        died_at: letter.died_at.as_millis(),
+        task: task.map_err(|error| Refusal::internal(error.to_string()))?,
+    })
 }
 
-impl From<Failure> for FailureReply {
-    fn from(failure: Failure) -> Self {
-        Self {
-            attempt: failure.attempt,
-            worker: failure.worker,
-            at: failure.at,
-            error_type: failure.error.error_type.as_str(),
-            error_message: failure.error.message,
-        }
+fn failure(failure: Failure) -> FailureReply {
+    FailureReply {
+        attempt: failure.attempt.get(),
+        worker: failure.worker.to_string(),
+        at: failure.at.as_millis(),
+        error_type: failure.error.error_type.as_str().to_owned(),
+        error_message: failure.error.message,
     }
 }
 
@@ -153,7 +105,7 @@ pub(crate) async fn list(
     let is_full = letters.len() == page.limit;
     let next_before = letters.last().filter(|_| is_full).map(|last| last.died_at);
     let dead_letters =
-        letters.into_iter().map(|letter| DeadLetterReply::of(letter, false)).collect();
+        letters.into_iter().map(|letter| describe(letter, false)).collect::<Result<_, _>>()?;
     Ok(HttpResponse::Ok().json(DeadLettersReply { dead_letters, next_before }))
 }
 
@@ -179,7 +131,7 @@ pub(crate) async fn show(
 ) -> Result<HttpResponse, Refusal> {
     let id = named(&id, &request)?;
     let letter = state.ask(state.broker.dead_letter(id)).await?.ok_or_else(|| none(id))?;
-    Ok(HttpResponse::Ok().json(DeadLetterReply::of(letter, true)))
+    Ok(HttpResponse::Ok().json(describe(letter, true)?))
 }
 
 /// Replay a dead letter

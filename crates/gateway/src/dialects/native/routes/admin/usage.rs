@@ -4,11 +4,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::TenantId;
 
 use crate::extract::Operator;
+use crate::operators::{Group, UsageReply};
 use crate::refusal::Refusal;
 use crate::route::query_value;
 use crate::schemas::{AdminErrors, InvalidReply};
 use crate::state::State;
-use crate::usage::{Asked, Group, UsageReply};
+use crate::usage::Asked;
 
 /// Report the use
 ///

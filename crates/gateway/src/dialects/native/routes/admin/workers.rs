@@ -1,11 +1,12 @@
 //! `GET /admin/workers` and `POST /admin/workers/{worker_id}/drain`.
 
 use actix_web::{HttpResponse, web};
-use protocol::{GpuReport, ModelId, ModelReport, Timestamp, WorkerId, WorkerReport, WorkerStatus};
+use protocol::{GpuReport, ModelReport, Timestamp, WorkerId, WorkerReport};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::extract::Operator;
+use crate::operators::{GpuReply, ServedReply, WorkerReply};
 use crate::refusal::Refusal;
 use crate::schemas::{AdminErrors, ErrorReply, InvalidReply};
 use crate::state::State;
@@ -17,134 +18,29 @@ pub(crate) struct WorkersReply {
     workers: Vec<WorkerReply>,
 }
 
-/// What a worker said of itself.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct WorkerReply {
-    /// This run of the worker; a restarted one has another.
-    #[schema(value_type = String, format = "uuid")]
-    id: WorkerId,
-    /// The machine's name.
-    #[schema(example = "gpu-7")]
-    host: String,
-    /// The process id there.
-    #[schema(example = 4711)]
-    pid: u32,
-    /// The software's version.
-    #[schema(example = "0.1.0")]
-    version: String,
-    /// The model it serves; the first, where it serves several.
-    #[schema(value_type = String, example = "demo")]
-    model: ModelId,
-    /// Its weights' format.
-    #[schema(example = "Q4_K_M")]
-    quantization: String,
-    /// Where it computes.
-    #[schema(example = "cpu")]
-    device: String,
-    /// `loading` its model, `ready` for tasks, or `draining`: it ends what it has and takes no more.
-    #[schema(value_type = String, example = "ready")]
-    status: WorkerStatus,
-    /// Tasks it runs now.
-    #[schema(example = 1)]
-    running: u32,
-    /// Tasks it can run at once.
-    #[schema(example = 4)]
-    capacity: u32,
-    /// Tasks it has ended since its start.
-    #[schema(example = 17)]
-    finished: u64,
-    /// When it started, in milliseconds since 1970 on its own clock.
-    #[schema(value_type = u64, example = 1_763_739_000_000_u64)]
-    started_at: Timestamp,
-    /// When it last reported, in milliseconds since 1970 on the queue's clock; null if that is not known.
-    #[schema(value_type = Option<u64>, example = 1_763_739_045_000_u64)]
-    last_seen: Option<Timestamp>,
-    /// Lines of its process's log files that were lost since its start.
-    #[schema(example = 0)]
-    log_lines_lost: u64,
-    /// The GPUs that it computes on; not there for a worker on the CPU, or where the driver tells nothing.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    gpus: Vec<GpuReply>,
-    /// All the models it serves; empty if its version serves one.
-    models: Vec<ServedReply>,
-}
-
-/// What the driver says of a GPU, whoever uses it.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct GpuReply {
-    /// Its number on its machine, as `nvidia-smi` counts.
-    #[schema(example = 0)]
-    id: u32,
-    /// Bytes of its memory in use.
-    #[schema(example = 21_474_836_480_u64)]
-    memory_used_bytes: u64,
-    /// Bytes of its memory.
-    #[schema(example = 150_754_820_096_u64)]
-    memory_total_bytes: u64,
-    /// How much of the last moment it computed, in percent.
-    #[schema(example = 97)]
-    utilization_percent: u32,
-}
-
-/// A model that a worker serves.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ServedReply {
-    /// The model.
-    #[schema(value_type = String, example = "demo")]
-    model: ModelId,
-    /// The base that it adapts, if it is a LoRA adapter; the numbers are then those of both together.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false)]
-    parent: Option<ModelId>,
-    /// Its weights' format.
-    #[schema(example = "Q4_K_M")]
-    quantization: String,
-    /// `unloaded`, `loading`, `loaded`, `unloading` (what runs goes on to its end) or `failed` (it could
-    /// not be loaded; that is tried again a minute later).
-    #[schema(example = "loaded")]
-    state: &'static str,
-    /// Its tasks that run now.
-    #[schema(example = 1)]
-    running: u32,
-    /// How many of its tasks can run at once.
-    #[schema(example = 4)]
-    capacity: u32,
-    /// What it takes of memory while it is loaded, in bytes, by the worker's plan.
-    #[schema(example = 1_234_567_890_u64)]
-    memory_bytes: u64,
-    /// How long its latest load took, in seconds; null if it was not loaded yet.
-    #[schema(example = 2.3)]
-    load_seconds: Option<f64>,
-    /// Why it could not be loaded, while it can't.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
-}
-
-impl WorkerReply {
-    /// Returns all workers as of now: operators see the effect of their act at once.
-    pub(super) async fn all(state: &State) -> Result<Vec<Self>, Refusal> {
-        let mut workers = state.ask(state.broker.workers()).await?;
-        workers.sort_by_key(|worker| (worker.started_at, worker.id));
-        Ok(workers.into_iter().map(Self::from).collect())
-    }
+/// Returns all workers as of now: operators see the effect of their act at once.
+pub(super) async fn live_workers(state: &State) -> Result<Vec<WorkerReply>, Refusal> {
+    let mut workers = state.ask(state.broker.workers()).await?;
+    workers.sort_by_key(|worker| (worker.started_at, worker.id));
+    Ok(workers.into_iter().map(WorkerReply::from).collect())
 }
 
 impl From<WorkerReport> for WorkerReply {
     fn from(report: WorkerReport) -> Self {
         Self {
-            id: report.id,
+            id: report.id.to_string(),
             host: report.host,
             pid: report.pid,
             version: report.version,
-            model: report.model,
+            model: report.model.as_str().to_owned(),
             quantization: report.quantization,
             device: report.device,
-            status: report.status,
+            status: report.status.as_str().to_owned(),
             running: report.running,
             capacity: report.capacity,
             finished: report.finished,
-            started_at: report.started_at,
-            last_seen: report.reported_at,
+            started_at: report.started_at.as_millis(),
+            last_seen: report.reported_at.map(Timestamp::as_millis),
             log_lines_lost: report.log_lines_lost,
             gpus: report.gpus.into_iter().map(GpuReply::from).collect(),
             models: report.models.into_iter().map(ServedReply::from).collect(),
@@ -162,10 +58,10 @@ impl From<GpuReport> for GpuReply {
 impl From<ModelReport> for ServedReply {
     fn from(served: ModelReport) -> Self {
         Self {
-            model: served.model,
-            parent: served.parent,
+            model: served.model.as_str().to_owned(),
+            parent: served.parent.map(|parent| parent.as_str().to_owned()),
             quantization: served.quantization,
-            state: served.state.as_str(),
+            state: served.state.as_str().to_owned(),
             running: served.running,
             capacity: served.capacity,
             memory_bytes: served.memory_bytes,
@@ -189,7 +85,7 @@ impl From<ModelReport> for ServedReply {
     )
 )]
 pub(crate) async fn workers(_: Operator, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
-    Ok(HttpResponse::Ok().json(WorkersReply { workers: WorkerReply::all(&state).await? }))
+    Ok(HttpResponse::Ok().json(WorkersReply { workers: live_workers(&state).await? }))
 }
 
 /// A worker that was asked to drain.
