@@ -50,7 +50,7 @@ fn reserved_tokens_are_settled_to_the_token_although_processes_are_killed() {
             // Repeating the call after a kill makes no second task.
             "metadata": {"n": n.to_string()},
         });
-        let key = format!("task {n}");
+        let key = format!("task-{n}");
         let task = wait_for("a task to be accepted", Duration::from_secs(60), || {
             let answer = client.try_post_with("/generate", &body, &[("Idempotency-Key", &key)])?;
             assert!([200, 202, 503].contains(&answer.status), "{answer:?}");
