@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -175,7 +176,7 @@ pub(crate) struct Refusal {
     /// Whether to try again.
     pub(crate) retry: Retry,
     /// The exact wait, beside [`Retry::After`].
-    retry_ms: Option<u128>,
+    retry_ms: Option<NonZeroU32>,
     /// The state of the limit that has no room.
     pub(crate) reading: Option<Box<Reading>>,
     /// The field that made a worker refuse the task.
@@ -183,7 +184,7 @@ pub(crate) struct Refusal {
     /// The methods that the path takes, for the `Allow` header.
     allow: Option<&'static str>,
     /// The reason for the log. Contains no text that a client sent.
-    reason: String,
+    reason: Box<str>,
 }
 
 impl Refusal {
@@ -193,7 +194,7 @@ impl Refusal {
             408 | 409 | 429 | 500.. => Retry::Possible,
             _ => Retry::Never,
         };
-        let (message, reason) = (message.into(), reason.into());
+        let (message, reason) = (message.into(), reason.into().into_boxed_str());
         let problems = Vec::new();
         Self {
             status,
@@ -362,7 +363,7 @@ impl Refusal {
                 let wait = wait.min(Duration::from_secs(MAX_RETRY_S.into()));
                 let ms = wait.as_micros().div_ceil(1_000).max(1);
                 let seconds = u32::try_from(ms.div_ceil(1_000)).unwrap_or(MAX_RETRY_S);
-                (Retry::After(seconds), Some(ms))
+                (Retry::After(seconds), u32::try_from(ms).ok().and_then(NonZeroU32::new))
             }
         };
         let reason = format!("limit reached: {limited:?}");
