@@ -174,7 +174,8 @@ fn pack(
                 values.fill(0.0);
             }
             for (lane, row) in rows.enumerate() {
-                let of = |which: usize| &qkv[(3 * row + which) * width + head * head_dim..][..head_dim];
+                let of =
+                    |which: usize| &qkv[(3 * row + which) * width + head * head_dim..][..head_dim];
                 let (cos, sin) = (&cos[row * half..][..half], &sin[row * half..][..half]);
                 let (q, k) = (of(0), of(1));
                 let query = &mut queries[lane * head_dim..][..head_dim];
@@ -233,7 +234,11 @@ dispatch!(fn attend_block = block_kernel(block: &Block<'_>, state: &mut State));
 unsafe fn block_kernel<L: Lanes>(block: &Block<'_>, state: &mut State) {
     // SAFETY: see `block_tiles`.
     unsafe {
-        if L::N >= GROUP { block_tiles::<L, TILE>(block, state) } else { block_tiles::<L, 4>(block, state) }
+        if L::N >= GROUP {
+            block_tiles::<L, TILE>(block, state)
+        } else {
+            block_tiles::<L, 4>(block, state)
+        }
     }
 }
 
@@ -440,7 +445,9 @@ unsafe fn mix_vectors<L: Lanes, const R: usize, const V: usize>(
     // SAFETY: see the caller.
     unsafe {
         let mut sums: [[L; V]; R] = std::array::from_fn(|row| {
-            std::array::from_fn(|vector| L::load(mixed.as_ptr().add(row * padded + start + vector * L::N)))
+            std::array::from_fn(|vector| {
+                L::load(mixed.as_ptr().add(row * padded + start + vector * L::N))
+            })
         });
         for (key, value) in values.chunks_exact(padded).enumerate() {
             let value: [L; V] =
@@ -540,7 +547,10 @@ mod tests {
                 attend_on(level, &qkv, shape, &segments, &mut scratch, &mut out);
                 for (ours, theirs) in out.iter().zip(&expected) {
                     let off = (ours - theirs).abs();
-                    assert!(off <= 2e-5, "{level:?} {head_dim} {lengths:?}: {ours} is not {theirs}");
+                    assert!(
+                        off <= 2e-5,
+                        "{level:?} {head_dim} {lengths:?}: {ours} is not {theirs}"
+                    );
                 }
             }
         }
