@@ -114,13 +114,8 @@ impl PromptReader {
     /// Returns the checked rows that an input injects into a prompt of `tokens` tokens.
     fn injected(&self, input: &Input, tokens: usize) -> Result<Injected, GenerateError> {
         let Input::Injected { rows, .. } = input else { return Ok(Injected::default()) };
-        if self.config.deepstack_layers > 0 && !rows.is_empty() {
-            return Err(invalid(
-                "this model adds to an image's rows after its first layers (DeepStack), which is not \
-                 supported: send text only",
-            ));
-        }
-        Injected::new(rows.clone(), tokens, self.config.hidden).map_err(invalid)
+        let ModelConfig { hidden, deepstack_layers, .. } = self.config;
+        Injected::new(rows.clone(), tokens, hidden, deepstack_layers).map_err(invalid)
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), GenerateError> {

@@ -87,7 +87,7 @@ pub fn expand(
         return Err(ExpandError::WrongCount { pads, media: media.len() });
     }
     let mut expanded = Expanded::default();
-    let mut place = |expanded: &mut Expanded, pad: u32, rows: usize| {
+    let place = |expanded: &mut Expanded, pad: u32, rows: usize| {
         expanded.starts.push(expanded.tokens.len());
         expanded.tokens.extend(std::iter::repeat_n(pad, rows));
     };

@@ -6,6 +6,7 @@ mod malformed;
 mod pixels;
 mod positions;
 mod projector;
+mod texts;
 mod towers;
 
 use std::path::{Path, PathBuf};

@@ -25,9 +25,10 @@ fn positions(tokens: usize, spans: &[(usize, Vec<[u32; 3]>)]) -> Vec<[u32; 3]> {
         start: *start,
         values: vec![0.0; positions.len()].into(),
         positions: positions.clone(),
+        added: [].into(),
         hash: [0; 32],
     });
-    let injected = Injected::new(rows.collect(), tokens, 1).unwrap();
+    let injected = Injected::new(rows.collect(), tokens, 1, 0).unwrap();
     (0..tokens).map(|token| injected.position(token)).collect()
 }
 

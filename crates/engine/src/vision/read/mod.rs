@@ -5,11 +5,13 @@
 //! - `projector`: the sizes in a projector's metadata.
 //! - `config`: the sizes in the JSON files beside safetensors.
 //! - `matrices`: makes matrices for products.
+//! - `random`: random weights, for benchmarks.
 
 mod config;
 mod matrices;
 mod names;
 mod projector;
+mod random;
 mod tensors;
 mod weights;
 
@@ -81,6 +83,16 @@ impl TowerFile {
             Self::Folder(folder) => (folder.as_ref(), Layout::Transformers),
         };
         weights::load(tensors, &Names::new(layout, spec, tensors), spec, precision)
+    }
+
+    /// Makes random weights of a tower, for benchmarks.
+    pub(super) fn random(
+        spec: &TowerSpec,
+        precision: Precision,
+    ) -> Result<TowerWeights, LoadError> {
+        let tensors = random::RandomTensors::new();
+        let names = Names::new(Layout::Transformers, spec, &tensors);
+        weights::load(&tensors, &names, spec, precision)
     }
 
     fn unsupported(&self, problem: String) -> LoadError {

@@ -5,7 +5,6 @@ use std::path::Path;
 use candle_core::quantized::GgmlDType;
 
 use crate::LoadError;
-use crate::files::Bytes;
 use crate::gguf::{GgufError, GgufFile};
 use crate::safetensors::{CONFIG, Object, SafetensorsError, TensorFile, damaged};
 
@@ -21,7 +20,7 @@ pub(super) trait Tensors {
     ///
     /// # Errors
     /// If it is missing, has another shape or an unsupported format, or cannot be read.
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(GgmlDType, Bytes<'_>), LoadError>;
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(GgmlDType, Vec<u8>), LoadError>;
 
     /// Returns the names of all tensors that can only be a tower's.
     fn names(&self) -> Vec<&str>;
@@ -35,7 +34,7 @@ impl Tensors for GgufFile {
         GgufFile::tensor(self, name).map(|info| info.shape.as_slice())
     }
 
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(GgmlDType, Bytes<'_>), LoadError> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(GgmlDType, Vec<u8>), LoadError> {
         let info = GgufFile::tensor(self, name)
             .ok_or_else(|| self.error(GgufError::MissingTensor { name: name.to_owned() }))?;
         if info.shape != shape {
@@ -45,7 +44,7 @@ impl Tensors for GgufFile {
                 expected: shape.to_vec(),
             }));
         }
-        Ok((info.dtype, self.data(info)?))
+        Ok((info.dtype, self.data(info)?.to_vec()))
     }
 
     fn names(&self) -> Vec<&str> {
@@ -110,7 +109,7 @@ impl Tensors for FolderTensors {
         self.tensors.shape(&format!("{}{name}", self.prefix))
     }
 
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(GgmlDType, Bytes<'_>), LoadError> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(GgmlDType, Vec<u8>), LoadError> {
         let tensor = format!("{}{name}", self.prefix);
         match self.tensors.shape(&tensor) {
             None => Err(self.error(SafetensorsError::MissingTensor { tensor, hint: "" })),
@@ -118,7 +117,10 @@ impl Tensors for FolderTensors {
                 let (found, expected) = (found.to_vec(), shape.to_vec());
                 Err(self.error(SafetensorsError::WrongShape { tensor, found, expected }))
             }
-            Some(_) => self.tensors.stored(&tensor).map_err(|problem| self.error(problem)),
+            Some(_) => match self.tensors.stored(&tensor) {
+                Ok((dtype, bytes)) => Ok((dtype, bytes.to_vec())),
+                Err(problem) => Err(self.error(problem)),
+            },
         }
     }
 

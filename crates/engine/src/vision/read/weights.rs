@@ -250,7 +250,7 @@ impl Loader<'_> {
     fn stored(&self, name: &str, outputs: usize, inputs: usize) -> Result<Stored, LoadError> {
         let (dtype, bytes) = self.tensors.tensor(name, &[outputs, inputs])?;
         self.taken.borrow_mut().insert(name.to_owned());
-        Ok(Stored { dtype, outputs, inputs, bytes: bytes.to_vec() })
+        Ok(Stored { dtype, outputs, inputs, bytes })
     }
 
     fn failed(&self, name: &str, error: &candle_core::Error) -> LoadError {

@@ -75,6 +75,15 @@ impl Tower {
         Ok(Self { spec, weights })
     }
 
+    /// Makes a tower with random weights, for benchmarks.
+    ///
+    /// # Errors
+    /// If the sizes do not fit together.
+    pub fn random(spec: TowerSpec, precision: Precision) -> Result<Self, LoadError> {
+        let weights = TowerFile::random(&spec, precision)?;
+        Ok(Self { spec, weights })
+    }
+
     /// Returns the sizes of the tower.
     pub fn spec(&self) -> &TowerSpec {
         &self.spec
