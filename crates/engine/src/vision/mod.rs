@@ -15,9 +15,12 @@
 //! - [`patches`]: normalizes pixels and orders them by patches.
 //! - [`read`]: reads a tower's weights from a projector (mmproj) in GGUF, or from safetensors.
 //! - [`tower`]: computes the rows.
+//! - [`encoder`]: encodes images on threads of its own, each once.
 //! - [`positions`]: the positions of rows in time, height and width.
+//! - [`video`]: chooses the frames of a video, their times and their size.
 //! - [`prompt`]: replaces each pad token by as many as its image has rows.
 
+pub mod encoder;
 pub mod patches;
 pub mod pixels;
 pub mod positions;
@@ -27,9 +30,11 @@ pub mod resample;
 pub mod size;
 pub mod spec;
 pub mod tower;
+pub mod video;
 
+pub use encoder::{EncodedImage, Encoder, EncoderOptions};
 pub use patches::{Grid, Patches};
 pub use pixels::{Image, ImageError, ImageLimits, decode};
 pub use size::PixelRange;
-pub use spec::{Family, TowerSpec};
-pub use tower::{Encoded, Precision, Tower};
+pub use spec::{Family, Precision, TowerSpec};
+pub use tower::{Encoded, Tower};

@@ -2,6 +2,7 @@
 //! wrote the fixtures.
 #![allow(clippy::unwrap_used)] // clippy exempts only functions with `#[test]`
 
+mod engine;
 mod malformed;
 mod pixels;
 mod positions;

@@ -171,8 +171,7 @@ fn wrong_positions_and_missing_deepstack_change_the_logits() {
         }
         for rows in wrong {
             let layers = config.deepstack_layers;
-            let injected =
-                Injected::new(vec![rows], tokens.len(), config.hidden, layers).unwrap();
+            let injected = Injected::new(vec![rows], tokens.len(), config.hidden, layers).unwrap();
             let table = bench.pages.reserve(tokens.len()).unwrap();
             let all = bench.logits(&tokens, 0, &table, &injected);
             let off = distance(&all[all.len() - expected.len()..], &expected);

@@ -4,17 +4,8 @@ use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
 use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 
+use super::super::spec::Precision;
 use crate::weights::Linear;
-
-/// The precision of a tower's matrices that are stored in 16 or 32 bits. Quantized ones are used as they are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// f32.
-    Full,
-    /// Q8_0: about four times as fast, with an error that is small beside that of the file's 16 bits.
-    #[default]
-    EightBit,
-}
 
 /// Numbers of a block of Q8_0.
 pub(super) const BLOCK: usize = 32;

@@ -17,10 +17,9 @@ mod weights;
 
 use std::path::Path;
 
-use super::spec::TowerSpec;
+use super::spec::{Precision, TowerSpec};
 use crate::LoadError;
 use crate::gguf::GgufFile;
-pub use matrices::Precision;
 use names::{Layout, Names};
 use tensors::{FolderTensors, Tensors};
 pub(super) use weights::{Block, Merger, Norm, TowerWeights};

@@ -34,7 +34,9 @@ impl Tensors for RandomTensors {
         };
         // A table of numbers is drawn from faster than a distribution.
         let table: Vec<[u8; 2]> = (0..1024)
-            .map(|_| f16::from_f32(middle + width * random.random_range(-1.7..1.7f32)).to_le_bytes())
+            .map(|_| {
+                f16::from_f32(middle + width * random.random_range(-1.7..1.7f32)).to_le_bytes()
+            })
             .collect();
         let numbers: usize = shape.iter().product();
         let bytes = (0..numbers).flat_map(|_| table[random.random_range(0..1024)]).collect();

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use candle_core::quantized::GgmlDType;
 
-use super::super::spec::{TowerSpec, Windows};
-use super::matrices::{self, BLOCK, Precision, Stored};
+use super::super::spec::{Precision, TowerSpec, Windows};
+use super::matrices::{self, BLOCK, Stored};
 use super::names::{Layout, MergerPart, Names, Part};
 use super::tensors::Tensors;
 use crate::LoadError;

@@ -10,18 +10,14 @@ mod places;
 use std::path::Path;
 
 use super::patches::Patches;
-pub use super::read::Precision;
 use super::read::{Block, Merger, Norm, TowerFile, TowerWeights};
-use super::spec::TowerSpec;
+use super::spec::{MLP_ROWS, Precision, TowerSpec};
 use crate::LoadError;
 use crate::kernels::segments::{HeadScratch, Rotated, Segments, attend};
 use crate::kernels::tower_rows::{self, Activation};
 use crate::kernels::{rows, tower_rows::activate};
 use crate::weights::{Linear, Scratch};
 use places::Places;
-
-/// Patches whose MLP is computed at once.
-const MLP_ROWS: usize = 1024;
 
 /// A vision tower with its weights.
 #[derive(Debug)]
@@ -92,15 +88,6 @@ impl Tower {
     /// Returns the bytes of the weights in memory.
     pub fn weight_bytes(&self) -> usize {
         self.weights.bytes
-    }
-
-    /// Returns the bytes of a workspace for an image of `patches` patches.
-    pub fn workspace_bytes(&self, patches: usize) -> usize {
-        let TowerSpec { width, heads, .. } = self.spec;
-        let inner = self.weights.feed_forward.max(self.spec.token_len());
-        // The input of a product is copied once more, quantized or for candle.
-        let numbers = patches * 6 * width + MLP_ROWS.min(patches) * 4 * inner;
-        numbers * size_of::<f32>() + HeadScratch::bytes(patches, width / heads)
     }
 
     /// Computes the rows of an image or a video.
