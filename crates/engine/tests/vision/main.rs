@@ -4,6 +4,7 @@
 
 mod engine;
 mod malformed;
+mod mutated;
 mod pixels;
 mod positions;
 mod projector;

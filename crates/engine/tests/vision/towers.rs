@@ -1,7 +1,7 @@
 //! Towers against transformers in float32.
 
 use engine::vision::tower::TowerWorkspace;
-use engine::vision::{Encoded, Grid, Patches, Precision, Tower};
+use engine::vision::{Encoded, Grid, Patches, Precision, Tower, TowerSpec};
 
 use super::{distance, folder, noise, numbers, truth};
 
@@ -63,5 +63,28 @@ fn an_image_does_not_depend_on_those_encoded_before() {
             tower.encode(other, &mut used).unwrap();
         }
         assert_eq!(tower.encode(patches, &mut used).unwrap(), fresh, "{name}");
+    }
+}
+
+/// A width of 68 is no multiple of a block of 32, so the MLP is padded.
+#[test]
+fn eight_bits_change_rows_little() {
+    for name in ["qwen2-vl", "qwen2.5-vl", "qwen3-vl-2b"] {
+        let mut spec = TowerSpec { patch: 4, ..TowerSpec::of_name(name, 64).unwrap() };
+        (spec.width, spec.depth, spec.heads, spec.feed_forward) = (64, 4, 4, 68);
+        spec.deepstack.retain(|block| *block < 4);
+        let full = Tower::random(spec.clone(), Precision::Full).unwrap();
+        let eight = Tower::random(spec.clone(), Precision::EightBit).unwrap();
+        assert!(eight.weight_bytes() < full.weight_bytes() / 2);
+        let grid = Grid { time: 1, height: 12, width: 10 };
+        let patches = Patches { grid, values: noise(grid.patches() * spec.patch_len(), 3) };
+        let [full, eight] = [full, eight]
+            .map(|tower| tower.encode(&patches, &mut TowerWorkspace::default()).unwrap().rows);
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        let cosine = dot(&full, &eight) / (dot(&full, &full) * dot(&eight, &eight)).sqrt();
+        println!("{name}: cosine {cosine:.6}");
+        assert!(cosine > 0.999, "{name}: {cosine}");
     }
 }
