@@ -39,7 +39,7 @@ fn projectors_with_wrong_contents_are_refused_by_name() {
         (key("clip.vision.patch_size", text("16")), "clip.vision.patch_size"),
         (key("clip.vision.block_count", Value::Int(4)), "is_deepstack_layers"),
         (key("clip.vision.attention.head_count", Value::Int(3)), "3 heads"),
-        (key("clip.vision.feed_forward_length", Value::Int(40)), "v.blk.0.ffn_up.weight"),
+        (key("clip.vision.feed_forward_length", Value::Int(40)), "v.blk.0.ffn_up.bias"),
         (key("clip.vision.embedding_length", Value::Int(1 << 30)), "width should be from 1"),
         (key("clip.vision.attention.layer_norm_epsilon", Value::Float(0.0)), "epsilon"),
         (key("clip.vision.image_min_pixels", Value::Int(99_999_999)), "image_min_pixels"),
