@@ -310,7 +310,6 @@ unsafe fn score<L: Lanes, const R: usize>(
     scores: &mut [f32],
 ) {
     // Two vectors of keys at once: of one group, or of two adjacent ones.
-    let step = (2 * L::N).max(GROUP);
     let groups = keys.len() / (head_dim * GROUP);
     let count = groups * GROUP;
     let mut at = 0;
@@ -325,7 +324,7 @@ unsafe fn score<L: Lanes, const R: usize>(
             let mut sums = [[L::splat(0.0); 2]; R];
             for number in 0..head_dim {
                 let (a, b) = (L::load(a.add(number * GROUP)), L::load(b.add(number * GROUP)));
-                for (sums, query) in sums.iter_mut().zip(queries) {
+                for (sums, query) in sums.iter_mut().zip(&queries) {
                     let q = L::splat(*query.add(number));
                     sums[0] = q.mul_add(a, sums[0]);
                     sums[1] = q.mul_add(b, sums[1]);
@@ -337,7 +336,7 @@ unsafe fn score<L: Lanes, const R: usize>(
                 sums[1].store(scores.add(second));
             }
         }
-        at += if L::N >= GROUP { step } else { 2 * L::N };
+        at += 2 * L::N;
     }
 }
 
@@ -444,14 +443,18 @@ unsafe fn mix_vectors<L: Lanes, const R: usize, const V: usize>(
     let start = at * L::N;
     // SAFETY: see the caller.
     unsafe {
-        let mut sums: [[L; V]; R] = std::array::from_fn(|row| {
-            std::array::from_fn(|vector| {
-                L::load(mixed.as_ptr().add(row * padded + start + vector * L::N))
-            })
-        });
-        for (key, value) in values.chunks_exact(padded).enumerate() {
-            let value: [L; V] =
-                std::array::from_fn(|vector| L::load(value.as_ptr().add(start + vector * L::N)));
+        // Not `array::from_fn`, whose closures are not always compiled with the instructions of `L`.
+        let mut sums = [[L::splat(0.0); V]; R];
+        for (row, sums) in sums.iter_mut().enumerate() {
+            for (vector, sum) in sums.iter_mut().enumerate() {
+                *sum = L::load(mixed.as_ptr().add(row * padded + start + vector * L::N));
+            }
+        }
+        for (key, values) in values.chunks_exact(padded).enumerate() {
+            let mut value = [L::splat(0.0); V];
+            for (vector, value) in value.iter_mut().enumerate() {
+                *value = L::load(values.as_ptr().add(start + vector * L::N));
+            }
             for (row, sums) in sums.iter_mut().enumerate() {
                 let weight = L::splat(*weights.as_ptr().add(row * CHUNK + key));
                 for (sum, value) in sums.iter_mut().zip(value) {
