@@ -1,11 +1,13 @@
 //! The requests, results and errors of the engine. Without tensors.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chat::{Constraint, Message, Sampling, TokenLogprobs};
 
 use crate::injected::InjectedRows;
 use crate::text::ChatOptions;
+use crate::vision::{Image, PixelRange};
 
 /// A request to generate an answer.
 #[derive(Debug, Clone)]
@@ -110,6 +112,22 @@ pub enum Input {
         /// The rows, in the order of their tokens.
         rows: Vec<InjectedRows>,
     },
+    /// Token ids with one `<|image_pad|>` for each image.
+    Images {
+        /// The tokens.
+        tokens: Vec<u32>,
+        /// The images, in the order of their tokens.
+        images: Vec<ImageInput>,
+    },
+}
+
+/// An image of a prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageInput {
+    /// The decoded image.
+    pub image: Arc<Image>,
+    /// The number of pixels to which it is resized; that of the model if `None`. At most as many as the engine allows.
+    pub pixels: Option<PixelRange>,
 }
 
 /// An item of a running generation's stream.

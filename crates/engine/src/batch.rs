@@ -1,6 +1,7 @@
 //! The input of one forward pass, as flat, ragged arrays.
 
 use crate::injected::{Injected, InjectedSlice, NOTHING};
+use crate::kernels::rows;
 use crate::kv::BlockTable;
 use crate::layout::{AdapterId, PAGE_TOKENS, Spans};
 
@@ -109,6 +110,15 @@ impl ForwardBatch {
         for slice in &self.injected {
             let rows = slice.rows.start * hidden..slice.rows.end * hidden;
             x[rows].copy_from_slice(slice.values(hidden));
+        }
+    }
+
+    /// Adds to the rows of `x`, the output of a layer's feed-forward block `[tokens, hidden]`, what injected rows have
+    /// added after this layer.
+    pub(crate) fn add_after(&self, layer: usize, x: &mut [f32], hidden: usize) {
+        for slice in &self.injected {
+            let Some(added) = slice.added(layer, hidden) else { continue };
+            rows::add(&mut x[slice.rows.start * hidden..slice.rows.end * hidden], added);
         }
     }
 

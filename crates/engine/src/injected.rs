@@ -25,6 +25,9 @@ pub struct InjectedRows {
     pub positions: Vec<[u32; 3]>,
     /// The rows. `[rows, hidden]`
     pub values: Arc<[f32]>,
+    /// What is added to the hidden states of these tokens after each of the first layers (DeepStack,
+    /// <https://arxiv.org/abs/2406.04334>). Empty if the model does not have it. `[layers, rows, hidden]`
+    pub added: Arc<[f32]>,
     /// A SHA-256 hash of everything that rows and positions are computed from: see [`InjectedContent::hash`].
     pub hash: [u8; 32],
 }
@@ -63,6 +66,23 @@ pub enum InjectError {
         found: usize,
         /// The width of the model's rows.
         hidden: usize,
+    },
+    /// There are not as many values to add after layers as the model has layers with DeepStack.
+    #[error(
+        "the rows injected at token {start} have {found} numbers to add after layers; the model needs {expected}: \
+         {rows} rows for each of its {layers} layers with DeepStack"
+    )]
+    WrongAddedLength {
+        /// The index of the first token.
+        start: usize,
+        /// The number of rows.
+        rows: usize,
+        /// The layers after which rows are added.
+        layers: usize,
+        /// The number of values.
+        found: usize,
+        /// The number of values that there should be.
+        expected: usize,
     },
     /// A value is infinite or NaN.
     #[error("the rows injected at token {start} have a number that is not finite")]
@@ -124,6 +144,8 @@ pub struct InjectedSlice {
     pub from: usize,
     /// `[rows of the image, hidden]`
     pub values: Arc<[f32]>,
+    /// What is added after layers. `[layers, rows of the image, hidden]`
+    pub added: Arc<[f32]>,
 }
 
 impl InjectedSlice {
@@ -131,18 +153,30 @@ impl InjectedSlice {
     pub(crate) fn values(&self, hidden: usize) -> &[f32] {
         &self.values[self.from * hidden..(self.from + self.rows.len()) * hidden]
     }
+
+    /// Returns what is added to its rows after a layer, `[rows, hidden]`; `None` if nothing is.
+    pub(crate) fn added(&self, layer: usize, hidden: usize) -> Option<&[f32]> {
+        let of_layer = self.added.chunks_exact(self.values.len()).nth(layer)?;
+        Some(&of_layer[self.from * hidden..(self.from + self.rows.len()) * hidden])
+    }
 }
 
 /// The injected rows of a sequence that has none.
 pub(crate) static NOTHING: Injected = Injected(Vec::new());
 
 impl Injected {
-    /// Checks the rows for a prompt of `tokens` tokens and a model with rows of `hidden` numbers.
+    /// Checks the rows for a prompt of `tokens` tokens and a model with rows of `hidden` numbers, which are added to
+    /// again after the first `deepstack_layers` layers.
     ///
     /// # Errors
-    /// If rows are empty, not finite or of another width, overlap, are not in the order of their tokens, or go beyond
-    /// the prompt; or if a position is too far.
-    pub fn new(rows: Vec<InjectedRows>, tokens: usize, hidden: usize) -> Result<Self, InjectError> {
+    /// If rows are empty, not finite or of another width, are not as many as the layers need, overlap, are not in the
+    /// order of their tokens, or go beyond the prompt; or if a position is too far.
+    pub fn new(
+        rows: Vec<InjectedRows>,
+        tokens: usize,
+        hidden: usize,
+        deepstack_layers: usize,
+    ) -> Result<Self, InjectError> {
         let mut injected = Self(Vec::with_capacity(rows.len()));
         for rows in rows {
             let (start, count) = (rows.start, rows.positions.len());
@@ -155,13 +189,19 @@ impl Injected {
             if count.checked_mul(hidden) != Some(found) {
                 return Err(InjectError::WrongWidth { start, rows: count, found, hidden });
             }
+            let (layers, added) = (deepstack_layers, rows.added.len());
+            if layers.checked_mul(found) != Some(added) {
+                let (rows, expected) = (count, layers.saturating_mul(found));
+                let found = added;
+                return Err(InjectError::WrongAddedLength { start, rows, layers, found, expected });
+            }
             if start < before {
                 return Err(InjectError::Overlap { start, end: before });
             }
             if end > tokens {
                 return Err(InjectError::BeyondPrompt { start, end, tokens });
             }
-            if !rows.values.iter().all(|value| value.is_finite()) {
+            if !rows.values.iter().chain(&*rows.added).all(|value| value.is_finite()) {
                 return Err(InjectError::NotFinite { start });
             }
             let [first, ..] = injected.position(start);
@@ -200,6 +240,7 @@ impl Injected {
             rows: tokens.start - chunk.start..tokens.end - chunk.start,
             from: tokens.start - span.start,
             values: span.values.clone(),
+            added: span.added.clone(),
         })
     }
 

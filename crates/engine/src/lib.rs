@@ -31,6 +31,7 @@
 //! - [`checkpoint`]: a model's files in either format, behind one type.
 //! - [`source`]: finds or downloads a model's files by its name; [`ModelFile`] is their location.
 //! - [`weights`]: loads a file's tensors as matrices for products.
+//! - [`vision`]: images and videos: pixels, patches, the towers that encode them, positions.
 //! - [`kv`]: keys and values of all sequences, in pages of fixed size.
 //! - [`injected`]: rows that replace embeddings of a prompt, such as an image's, and the positions of its tokens.
 //! - [`batch`]: the rows that one step computes, as flat arrays.
@@ -100,6 +101,7 @@ mod stored_tensor;
 pub mod synth;
 pub mod system;
 pub mod text;
+pub mod vision;
 pub mod weights;
 
 pub use api::*;

@@ -175,6 +175,7 @@ fn with_rows(prompt: &[u32], rows: Vec<f32>, hash: u8, max_tokens: usize) -> Req
         start: REPLACED.start,
         positions: InjectedRows::consecutive_positions(REPLACED.len()),
         values: rows.into(),
+        added: [].into(),
         hash: [hash; 32],
     };
     Request::greedy(Input::Injected { tokens, rows: vec![rows] }, max_tokens)

@@ -96,8 +96,7 @@ pub struct ModelConfig {
     pub yarn: Option<Yarn>,
     /// The axes of positions, if the model sees images.
     pub mrope: Option<Mrope>,
-    /// The number of first layers after which an image's rows are added to again (DeepStack). The decoder does not
-    /// do this, so rows can't be injected if it is not 0; text is not affected.
+    /// The number of first layers after which an image's rows are added to again (DeepStack). Text is not affected.
     pub deepstack_layers: usize,
     /// The pooling of an embedding model, or `None` for a model that generates text.
     pub pooling: Option<Pooling>,

@@ -27,6 +27,8 @@ pub(crate) struct Decoder {
     kernels: Kernels,
     embedding: Rows,
     layers: Vec<Layer>,
+    /// The number of layers before these.
+    first_layer: usize,
     /// The final norm, in the last part.
     norm: Option<Tensor>,
     /// Computes logits, in the last part; an embedding model has none.
@@ -102,6 +104,7 @@ impl Decoder {
         let decoder = Self {
             embedding,
             layers,
+            first_layer: part.layers().start,
             norm: norm.transpose()?,
             head: head.transpose()?,
             rope: Rope::new(&config),
@@ -208,6 +211,7 @@ impl Decoder {
             let added = layer.attend(kernels, &self.config, pages, index, &step, &h)?;
             h = kernels.add_rms_norm(&x, &added, &layer.mlp_norm, rms_eps)?;
             let added = layer.mlp.forward(kernels, &h, step.adapted.as_ref())?;
+            self.add_after(batch, self.first_layer + index, &added)?;
             let next = self.layers.get(index + 1).map(|next| &next.attention_norm);
             let Some(next) = next.or(self.norm.as_ref()) else {
                 let stream = workspace.stream(x.elem_count());
@@ -237,6 +241,18 @@ impl Decoder {
             kernels.download(&made.narrow(0, 0, whole)?, out)?;
         }
         Ok(out)
+    }
+
+    /// Adds to the rows of `x`, the output of a layer's feed-forward block, what injected rows have added after this
+    /// layer.
+    fn add_after(&self, batch: &ForwardBatch, layer: usize, x: &Tensor) -> Result<()> {
+        for slice in &batch.injected {
+            let Some(added) = slice.added(layer, self.config.hidden) else { continue };
+            let rows = x.narrow(0, slice.rows.start, slice.rows.len())?;
+            let added = Tensor::from_slice(added, rows.shape(), &self.device)?;
+            x.slice_set(&(rows + added)?, 0, slice.rows.start)?;
+        }
+        Ok(())
     }
 
     /// Returns the input rows of the first layer, `[tokens, hidden]`.

@@ -18,9 +18,11 @@ pub(crate) mod parallel;
 pub(crate) mod pool;
 pub(crate) mod rows;
 pub(crate) mod scattered;
+pub(crate) mod segments;
 pub(crate) mod simd;
 pub(crate) mod small_matmul;
 pub(crate) mod store_pages;
+pub(crate) mod tower_rows;
 
 pub(crate) use dequantize::dequantize;
 pub(crate) use numbers::as_numbers;

@@ -91,10 +91,16 @@ pub(crate) fn norm_and_turn(
 
 /// Adds `bias` to every row: `x` is `[rows, bias.len()]`.
 pub(crate) fn add_bias(x: &mut [f32], bias: &[f32]) {
-    let level = Level::best_for(&[bias.len()]);
-    for row in x.chunks_exact_mut(bias.len()) {
-        add_row(level, row, bias);
-    }
+    let len = bias.len();
+    let level = Level::best_for(&[len]);
+    let (rows, numbers) = (x.len() / len, x.len());
+    let shared = SharedOut::new(x);
+    for_pieces(rows, numbers, |rows| {
+        for row in rows {
+            // SAFETY: every row is written by one thread.
+            add_row(level, unsafe { shared.part(row * len..(row + 1) * len) }, bias);
+        }
+    });
 }
 
 dispatch!(fn norm_row = norm_kernel(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]));

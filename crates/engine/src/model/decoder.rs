@@ -21,6 +21,8 @@ pub struct Decoder {
     /// `Some` in the first part.
     embedding: Option<Embedding>,
     layers: Vec<Layer>,
+    /// The number of layers before these.
+    first_layer: usize,
     /// `Some` in the last part.
     end: Option<End>,
     rope: Rope,
@@ -93,6 +95,7 @@ impl Decoder {
             embedding: embedding.transpose()?,
             end: end.transpose()?,
             layers: layers.collect::<Result<_, _>>()?,
+            first_layer: part.layers().start,
             adapters: Adapters::default(),
             rope: Rope::new(config),
             config: config.clone(),
@@ -149,6 +152,7 @@ impl Decoder {
             layer.attention.forward(batch, kv, index, &self.adapters, workspace)?;
             workspace.add_and_norm(len, &layer.mlp_norm, rms_eps);
             layer.mlp.forward(tokens, index, &self.adapters, workspace)?;
+            batch.add_after(self.first_layer + index, workspace.added.of(len), hidden);
             let next = self.layers.get(index + 1).map(|next| &next.attention_norm);
             match next.or(self.end.as_ref().map(|end| &end.norm)) {
                 Some(norm) => workspace.add_and_norm(len, norm, rms_eps),

@@ -20,6 +20,7 @@ use super::memory::MemoryPlan;
 use super::prompt::{PromptReader, ReadPrompt, ReadText};
 use super::sink::Sink;
 use super::stream::Stream;
+use super::vision::{Projector, Vision};
 use super::{EngineOptions, Generation, parts};
 use crate::api::{EmbedRequest, GenerateError, ModelInfo, Request};
 use crate::architecture::{ModelConfig, Part};
@@ -109,7 +110,10 @@ impl Engine {
         let adapters = Adapters::load(&options.adapters, &config)?;
         let adapter_names: Vec<String> = adapters.names().map(str::to_owned).collect();
         let parts = divide(&file, &config, &adapters)?;
-        let loaded = load(&file, &config, adapters, &parts, options)?;
+        let projector = Projector::open(model, &config, &tokenizer, options)?;
+        let vision = projector.map(|projector| projector.load(options)).transpose()?;
+        let for_images = vision.as_ref().map_or(0, Vision::beside_weights);
+        let loaded = load(&file, &config, adapters, &parts, options, for_images)?;
         let info = describe(&file, &config, &loaded, options);
         let Loaded { backend, devices, pages, context_length, batch } = loaded;
         let backend = backend.with_simulated_device_loss(options.lose_device_after);
@@ -161,6 +165,7 @@ impl Engine {
             config,
             embedding_length: info.embedding_length,
             context_length,
+            vision,
         };
         Ok(Self(Arc::new(Handle {
             #[cfg(feature = "cuda")]
@@ -230,6 +235,11 @@ impl Engine {
             waiting: in_flight.saturating_sub(running),
             capacity: self.0.info.max_batch,
         }
+    }
+
+    /// Returns the numbers of images that were encoded, and of those that were found; `None` if it sees none.
+    pub fn images(&self) -> Option<(u64, u64)> {
+        self.0.reader.vision.as_ref().map(|vision| vision.encoder().counts())
     }
 
     /// Returns the totals since the start.

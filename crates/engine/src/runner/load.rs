@@ -51,13 +51,15 @@ enum Weights {
 }
 
 /// Loads the weights of each part to its device, and then computes the number of pages, so that they get their
-/// share of the remaining memory. `parts` are all of the model's, in order.
+/// share of the remaining memory. `parts` are all of the model's, in order. `for_images` bytes of the machine's memory
+/// will be used by the encoder of images.
 pub(super) fn load(
     file: &Checkpoint,
     config: &ModelConfig,
     adapters: Adapters,
     parts: &[(Place, Part)],
     options: &EngineOptions,
+    for_images: usize,
 ) -> Result<Loaded, LoadError> {
     // With a single device, messages need not name it.
     let on = |place: &Place, error: LoadError| match error {
@@ -77,7 +79,12 @@ pub(super) fn load(
     let kv_type = kv_type(file);
     let mut counted = Vec::new();
     for ((place, part), (weights, weighed)) in parts.iter().zip(loaded) {
-        let (held, shape) = (weights.held(), part.kv_shape(config, kv_type));
+        let held = match place {
+            Place::Cpu => weights.held().with_reserved(for_images),
+            #[cfg(feature = "cuda")]
+            Place::Cuda(..) => weights.held(),
+        };
+        let shape = part.kv_shape(config, kv_type);
         let plan = memory::pages(config, shape, options, held);
         counted.push((weights, weighed, held, shape, plan.map_err(|error| on(place, error))?));
     }

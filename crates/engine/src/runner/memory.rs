@@ -70,6 +70,15 @@ impl Held {
         }
     }
 
+    /// Counts bytes that will be used as if they were in use.
+    pub(super) fn with_reserved(self, bytes: usize) -> Self {
+        Self {
+            available: self.available.map(|free| free.saturating_sub(bytes)),
+            resident: self.resident.map(|resident| resident.saturating_add(bytes)),
+            ..self
+        }
+    }
+
     /// Returns the values of a device with that many free bytes. Reserves memory for kernels' code and for temporary buffers of products.
     #[cfg(feature = "cuda")]
     pub(super) fn on_device(free: Option<usize>) -> Self {

@@ -23,6 +23,7 @@ mod sink;
 mod spread;
 mod stream;
 mod survey;
+mod vision;
 
 pub use device::{DeviceChoice, Devices};
 pub use embed::PendingEmbedding;

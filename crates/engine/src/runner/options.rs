@@ -1,10 +1,13 @@
 //! Options of an engine.
 
+use std::path::PathBuf;
+
 use super::DeviceChoice;
 use super::batch::AutoBatch;
 use super::device::Place;
 use crate::LoadError;
 use crate::lora::{self, AdapterSource};
+use crate::vision::EncoderOptions;
 
 /// Options of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,10 @@ pub struct EngineOptions {
     pub step_tokens: usize,
     /// Adapters to load beside the model, for requests that name them.
     pub adapters: Vec<AdapterSource>,
+    /// The projector (mmproj) of a model that sees. If `None`: the only one in the folder of the model's GGUF file.
+    pub projector: Option<PathBuf>,
+    /// How images are encoded.
+    pub images: EncoderOptions,
     /// Prepares weights and kernels at start instead of in the first request.
     pub warm_up: bool,
     /// Simulates the loss of the device after this many steps, for tests and drills. `None`: never.
@@ -42,6 +49,8 @@ impl Default for EngineOptions {
             kv_tokens: None,
             step_tokens: 512,
             adapters: Vec::new(),
+            projector: None,
+            images: EncoderOptions::default(),
             warm_up: true,
             lose_device_after: None,
         }
@@ -62,6 +71,8 @@ impl EngineOptions {
             ("step_tokens", Some(self.step_tokens), 1, 1 << 16),
             ("context_limit", self.context_limit, 2, usize::MAX),
             ("kv_tokens", self.kv_tokens, 2, 1 << 40),
+            ("images.threads", Some(self.images.threads), 1, 64),
+            ("images.max_tokens", Some(self.images.max_tokens), 4, 1 << 16),
         ];
         for (name, value, least, most) in limits {
             if let Some(value) = value

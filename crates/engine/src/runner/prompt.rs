@@ -2,6 +2,7 @@
 
 use chat::{Message, Number, Sampling};
 
+use super::vision::Vision;
 use crate::api::{EmbedRequest, GenerateError, Input, Request};
 use crate::architecture::ModelConfig;
 use crate::injected::Injected;
@@ -41,6 +42,8 @@ pub(super) struct PromptReader {
     /// The length of an embedding, if the model computes them.
     pub(super) embedding_length: Option<usize>,
     pub(super) context_length: usize,
+    /// `None` if the engine sees no images.
+    pub(super) vision: Option<Vision>,
 }
 
 impl PromptReader {
@@ -51,13 +54,13 @@ impl PromptReader {
             return Err(invalid("max_tokens is 0; set it to at least 1"));
         }
         let (tokens, start) = self.prompt(request)?;
-        let injected = self.injected(&request.input, tokens.len())?;
         let end = &tokens[tokens.len().saturating_sub(MAX_OPENING_TOKENS)..];
         let start = start.unwrap_or_else(|| AnswerStart::of(&self.tokenizer.decode(end)));
         let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
         if prompt_tokens >= context_length {
             return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
         }
+        let injected = self.injected(&request.input, tokens.len())?;
         let max_tokens = request.max_tokens.min(context_length - prompt_tokens);
         Ok(ReadPrompt { tokens, injected, max_tokens, start })
     }
@@ -103,24 +106,33 @@ impl PromptReader {
             input => self.tokens(input, &ChatOptions::default())?,
         };
         self.check(&tokens)?;
-        let injected = self.injected(&request.input, tokens.len())?;
         let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
         if prompt_tokens > context_length {
             return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
         }
+        let injected = self.injected(&request.input, tokens.len())?;
         Ok(ReadText { tokens, injected, dimensions })
     }
 
-    /// Returns the checked rows that an input injects into a prompt of `tokens` tokens.
+    fn vision(&self) -> Result<&Vision, GenerateError> {
+        self.vision.as_ref().ok_or_else(|| {
+            invalid("this model sees no images here: start it with its projector (mmproj), if it has one")
+        })
+    }
+
+    /// Returns the checked rows that an input injects into a prompt of `tokens` tokens. Waits until its images are
+    /// encoded.
     fn injected(&self, input: &Input, tokens: usize) -> Result<Injected, GenerateError> {
-        let Input::Injected { rows, .. } = input else { return Ok(Injected::default()) };
-        if self.config.deepstack_layers > 0 && !rows.is_empty() {
-            return Err(invalid(
-                "this model adds to an image's rows after its first layers (DeepStack), which is not \
-                 supported: send text only",
-            ));
-        }
-        Injected::new(rows.clone(), tokens, self.config.hidden).map_err(invalid)
+        let rows = match input {
+            Input::Injected { rows, .. } => rows.clone(),
+            Input::Images { tokens, images } => {
+                let vision = self.vision()?;
+                vision.encode(images, &vision.expand(tokens, images)?.starts)?
+            }
+            _ => return Ok(Injected::default()),
+        };
+        let ModelConfig { hidden, deepstack_layers, .. } = self.config;
+        Injected::new(rows, tokens, hidden, deepstack_layers).map_err(invalid)
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), GenerateError> {
@@ -137,6 +149,7 @@ impl PromptReader {
     fn tokens(&self, input: &Input, chat: &ChatOptions) -> Result<Vec<u32>, GenerateError> {
         match input {
             Input::Tokens(tokens) | Input::Injected { tokens, .. } => Ok(tokens.clone()),
+            Input::Images { tokens, images } => Ok(self.vision()?.expand(tokens, images)?.tokens),
             Input::Text(text) => self.tokenizer.encode(text).map_err(invalid),
             Input::Chat(messages) => {
                 let prompt = self

@@ -2,6 +2,7 @@
 
 use super::load::{kv_type, most_common_format};
 use super::memory::{ROOM, context_length, workspace_bytes};
+use super::vision::Projector;
 use super::{EngineOptions, batch};
 use crate::kv::PAGE_TOKENS;
 use crate::lora::Adapters;
@@ -42,11 +43,14 @@ impl Survey {
         let file = model.open()?;
         let config = file.config()?;
         Decoder::check(&file, &config)?;
-        file.chat_template(&file.tokenizer()?)?;
+        let tokenizer = file.tokenizer()?;
+        file.chat_template(&tokenizer)?;
+        let projector = Projector::open(model, &config, &tokenizer, options)?;
+        let for_images = projector.map_or(0, |projector| projector.bytes(options));
         let context_length = context_length(&config, options);
         // They are small, so load them now to report their errors early.
         let adapters = Adapters::load(&options.adapters, &config)?.bytes();
-        let fixed = file.weight_bytes().saturating_add(adapters);
+        let fixed = file.weight_bytes().saturating_add(adapters).saturating_add(for_images);
         let workspace = workspace_bytes(&config, options).saturating_mul(options.device.count());
         let fixed = fixed.saturating_add(workspace).saturating_add(ROOM);
         let full = context_length.saturating_mul(options.max_batch);

@@ -1,17 +1,25 @@
-//! A single safetensors file, such as an adapter's.
+//! The tensors of safetensors files by their names in them: those of an adapter, or of a vision tower.
 
 use std::path::Path;
 
-use super::shards::Shards;
-use super::{SafetensorsError, quantize};
+use candle_core::quantized::GgmlDType;
 
-/// The tensors of one file, by their names in it.
+use super::shards::{Float, Shards};
+use super::{SafetensorsError, quantize};
+use crate::files::Bytes;
+
+/// The tensors of one file or of a folder's files, by their names in them.
 pub(crate) struct TensorFile(Shards);
 
 impl TensorFile {
     /// Opens a file of a folder and checks its header.
     pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, SafetensorsError> {
         Shards::of_file(folder, name).map(Self)
+    }
+
+    /// Opens the files with the weights of a model's folder and checks their headers.
+    pub(crate) fn of_folder(folder: &Path) -> Result<Self, SafetensorsError> {
+        Shards::open(folder).map(Self)
     }
 
     /// Returns the names of the tensors, in no particular order.
@@ -38,5 +46,28 @@ impl TensorFile {
         };
         let (numbers, finite) = quantize::widen_all(float, &self.0.data(entry)?);
         if finite { Ok(numbers) } else { Err(SafetensorsError::NotFinite { tensor: name() }) }
+    }
+
+    /// Returns the format and the bytes of a tensor.
+    ///
+    /// # Errors
+    /// If it is missing, in an unsupported format, or cannot be read.
+    pub(crate) fn stored(
+        &self,
+        tensor: &str,
+    ) -> Result<(GgmlDType, Bytes<'static>), SafetensorsError> {
+        let name = || tensor.to_owned();
+        let missing = || SafetensorsError::MissingTensor { tensor: name(), hint: "" };
+        let entry = self.0.tensors.get(tensor).ok_or_else(missing)?;
+        let dtype = match entry.float() {
+            Some(Float::F32) => GgmlDType::F32,
+            Some(Float::F16) => GgmlDType::F16,
+            Some(Float::BF16) => GgmlDType::BF16,
+            None => {
+                let found = entry.dtype.to_string();
+                return Err(SafetensorsError::UnknownType { tensor: name(), found });
+            }
+        };
+        Ok((dtype, self.0.data(entry)?))
     }
 }

@@ -379,7 +379,8 @@ impl Rows {
     }
 }
 
-fn damaged(label: &str, problem: SafetensorsError) -> LoadError {
+/// Converts a problem to an error that names the folder.
+pub(crate) fn damaged(label: &str, problem: SafetensorsError) -> LoadError {
     let file = label.to_owned();
     match problem {
         SafetensorsError::Unreadable { name, problem } => {

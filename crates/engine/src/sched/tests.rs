@@ -354,10 +354,11 @@ fn pages_with_injected_rows_are_shared_only_for_the_same_content() {
             start: placeholders.start,
             positions: InjectedRows::consecutive_positions(placeholders.len()),
             values: vec![0.0; placeholders.len()].into(),
+            added: [].into(),
             hash: [image; 32],
         };
         let rows = image.map(rows).into_iter().collect();
-        let injected = Injected::new(rows, prompt.len(), 1).unwrap();
+        let injected = Injected::new(rows, prompt.len(), 1, 0).unwrap();
         reading(id, prompt.clone(), 1).with_injected(injected)
     };
     let mut scheduler = scheduler(1, 1_000, 100);

@@ -130,6 +130,11 @@ impl Vocabulary {
         self.tokens.is_empty()
     }
 
+    /// Returns the token with this text, or `None` if there is none. Searches all tokens.
+    pub(crate) fn id_of(&self, text: &str) -> Option<u32> {
+        self.iter().find_map(|(id, of_token, _)| (of_token == text).then_some(id))
+    }
+
     /// Returns the text of a token, or `None` if it does not exist.
     pub(super) fn text(&self, id: u32) -> Option<&str> {
         self.tokens.get(id as usize).map(String::as_str)

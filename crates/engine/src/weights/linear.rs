@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::{QMatMul, QTensor};
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor, ggml_file};
 use candle_core::{DType, Device, Module, Result, Tensor};
 
 use crate::kernels::packed::{Activations, Packed, multiply};
@@ -51,8 +51,29 @@ impl Linear {
         Ok(Self { weight: Weight::Candle { matmul, quantized }, bias, outputs, inputs })
     }
 
+    /// Uses a weight `[outputs, inputs]` in the bytes of a GGUF format, packed if there is a kernel, and a bias
+    /// `[outputs]`.
+    pub(crate) fn from_stored(
+        dtype: GgmlDType,
+        [outputs, inputs]: [usize; 2],
+        bytes: &[u8],
+        bias: Option<Vec<f32>>,
+    ) -> Result<Self> {
+        match Packed::new(dtype, outputs, inputs, bytes) {
+            Ok(Some(weight)) => Ok(Self::packed(weight, bias)),
+            Ok(None) => {
+                let shape = vec![outputs, inputs];
+                Self::unpacked(
+                    ggml_file::qtensor_from_ggml(dtype, bytes, shape, &Device::Cpu)?,
+                    bias,
+                )
+            }
+            Err(error) => Err(candle_core::Error::wrap(error)),
+        }
+    }
+
     /// Uses a weight `[outputs, inputs]` of f32, and a bias `[outputs]`.
-    pub(super) fn exact(weight: Tensor, bias: Option<Vec<f32>>) -> Result<Self> {
+    pub(crate) fn exact(weight: Tensor, bias: Option<Vec<f32>>) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
         let weight = Weight::Candle { matmul: QMatMul::Tensor(weight), quantized: None };
         Ok(Self { weight, bias, outputs, inputs })
@@ -61,6 +82,15 @@ impl Linear {
     /// The number of outputs.
     pub fn outputs(&self) -> usize {
         self.outputs
+    }
+
+    /// Returns the bytes that the weight takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.weight {
+            Weight::Packed(weight) => weight.bytes(),
+            Weight::Candle { quantized: Some(weight), .. } => weight.storage_size_in_bytes(),
+            Weight::Candle { quantized: None, .. } => self.outputs * self.inputs * size_of::<f32>(),
+        }
     }
 
     /// Multiplies `x` `[rows, inputs]` and writes `out` `[rows, outputs]`, both f32.

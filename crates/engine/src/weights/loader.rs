@@ -9,7 +9,6 @@ use candle_core::{DType, Device, Tensor};
 use super::{Embedding, Linear};
 use crate::architecture::{MatrixSpec, Part, VectorSpec};
 use crate::gguf::{GgufError, GgufFile, TensorInfo};
-use crate::kernels::packed::Packed;
 use crate::progress::Progress;
 use crate::safetensors::{Matrix, SafetensorsModel};
 use crate::{Checkpoint, LoadError};
@@ -119,7 +118,7 @@ impl<'a> Weights<'a> {
         let linear = match self.checkpoint {
             Checkpoint::Gguf(file) => {
                 let info = info(file, &name, &shape)?;
-                linear(info.dtype, shape, &file.data(info)?, bias)
+                Linear::from_stored(info.dtype, shape, &file.data(info)?, bias)
             }
             Checkpoint::Safetensors(model) => self.quantized(model, &name, shape, bias)?,
         };
@@ -148,7 +147,8 @@ impl<'a> Weights<'a> {
         let info = info(file, &name, &[count, outputs, inputs])?;
         let bytes = file.data(info)?;
         let experts = bytes.chunks_exact(info.byte_len / count);
-        let linears = experts.map(|bytes| linear(info.dtype, [outputs, inputs], bytes, None));
+        let shape = [outputs, inputs];
+        let linears = experts.map(|bytes| Linear::from_stored(info.dtype, shape, bytes, None));
         let linears: candle_core::Result<_> = linears.collect();
         linears.map_err(|error| self.compute_error(&name, &error))
     }
@@ -173,7 +173,7 @@ impl<'a> Weights<'a> {
     ) -> Result<candle_core::Result<Linear>, LoadError> {
         let (linear, bytes) = match model.matrix(name, outputs, inputs)? {
             Matrix::Quantized(dtype, bytes) => {
-                (linear(dtype, [outputs, inputs], &bytes, bias), bytes.len())
+                (Linear::from_stored(dtype, [outputs, inputs], &bytes, bias), bytes.len())
             }
             Matrix::Exact(numbers) => {
                 let bytes = size_of_val(numbers.as_slice());
@@ -321,20 +321,6 @@ fn info<'a>(file: &'a GgufFile, name: &str, shape: &[usize]) -> Result<&'a Tenso
         }));
     }
     Ok(info)
-}
-
-/// Makes a matrix `[outputs, inputs]` from bytes in a GGUF format.
-fn linear(
-    dtype: GgmlDType,
-    [outputs, inputs]: [usize; 2],
-    bytes: &[u8],
-    bias: Option<Vec<f32>>,
-) -> candle_core::Result<Linear> {
-    match Packed::new(dtype, outputs, inputs, bytes) {
-        Ok(Some(weight)) => Ok(Linear::packed(weight, bias)),
-        Ok(None) => Linear::unpacked(qtensor(dtype, &[outputs, inputs], bytes)?, bias),
-        Err(error) => Err(candle_core::Error::wrap(error)),
-    }
 }
 
 fn qtensor(dtype: GgmlDType, shape: &[usize], bytes: &[u8]) -> candle_core::Result<QTensor> {

@@ -174,10 +174,13 @@ fn text_models_of_vision_models_answer_like_text_models() {
         start: 1,
         positions: InjectedRows::consecutive_positions(1),
         values: vec![0.5; 64].into(),
+        added: vec![0.5; 2 * 64].into(),
         hash: [0; 32],
     };
-    let image = Input::Injected { tokens: vec![1, 2, 3], rows: vec![rows] };
+    let image = Input::Injected { tokens: vec![1, 2, 3], rows: vec![rows.clone()] };
     let error = engine.submit(&Request::greedy(image, 4)).unwrap_err().to_string();
-    assert!(error.contains("DeepStack"), "{error}");
+    assert!(error.contains("1 rows for each of its 3 layers with DeepStack"), "{error}");
+    let rows = InjectedRows { added: vec![0.5; 3 * 64].into(), ..rows };
+    answer(&engine, Input::Injected { tokens: vec![1, 2, 3], rows: vec![rows] });
     answer(&engine, input());
 }

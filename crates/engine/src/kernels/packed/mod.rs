@@ -176,6 +176,11 @@ impl Packed {
         self.inputs
     }
 
+    /// The bytes of all panels.
+    pub(crate) fn bytes(&self) -> usize {
+        self.panels.len()
+    }
+
     fn num_panels(&self) -> usize {
         self.outputs.div_ceil(PANEL_ROWS)
     }

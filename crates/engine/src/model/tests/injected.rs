@@ -26,9 +26,14 @@ fn embeddings(rig: &Rig, tokens: &[u32]) -> Vec<f32> {
 }
 
 fn inject(rig: &Rig, tokens: usize, values: Vec<f32>, positions: Vec<[u32; 3]>) -> Injected {
-    let rows =
-        InjectedRows { start: REPLACED.start, positions, values: values.into(), hash: [1; 32] };
-    Injected::new(vec![rows], tokens, rig.model.config().hidden).unwrap()
+    let rows = InjectedRows {
+        start: REPLACED.start,
+        positions,
+        values: values.into(),
+        added: [].into(),
+        hash: [1; 32],
+    };
+    Injected::new(vec![rows], tokens, rig.model.config().hidden, 0).unwrap()
 }
 
 /// Returns the logits of a prompt with injected rows, computed in chunks of `chunk`.
@@ -127,5 +132,43 @@ fn batched_logits_with_injected_rows_match_single_sequence_logits() {
         batch.push(SequenceRows::text(&text[..20], 0, &tables[2], Logits::All));
         let together = rig.logits(&batch);
         rig.assert_same(&together, &single, "a batch with an image");
+    });
+}
+
+/// What DeepStack adds after the first two layers: `[2, rows, hidden]`.
+fn added(rig: &Rig, scale: f32) -> Vec<f32> {
+    let count = 2 * REPLACED.len() * rig.model.config().hidden;
+    (0..count).map(|n| scale * ((n * 37 % 101) as f32 / 50.0 - 1.0)).collect()
+}
+
+#[test]
+fn what_is_added_after_layers_does_not_depend_on_chunks() {
+    on_every_machine(|rig| {
+        let tokens = placeholders(&short_prompt());
+        let values = embeddings(rig, &short_prompt()[REPLACED]);
+        let mut logits = |scale: f32, chunk: usize| {
+            let rows = InjectedRows {
+                start: REPLACED.start,
+                positions: InjectedRows::consecutive_positions(REPLACED.len()),
+                values: values.clone().into(),
+                added: added(rig, scale).into(),
+                hash: [1; 32],
+            };
+            let hidden = rig.model.config().hidden;
+            let injected = Injected::new(vec![rows], tokens.len(), hidden, 2).unwrap();
+            logits_with(rig, &tokens, &injected, chunk)
+        };
+        let (nothing, whole) = (logits(0.0, usize::MAX), logits(1.0, usize::MAX));
+        let before = REPLACED.start;
+        assert_eq!(bits(&nothing[..before]), bits(&whole[..before]));
+        for token in [REPLACED.start, REPLACED.end - 1, tokens.len() - 1] {
+            assert_ne!(bits(&nothing[token..=token]), bits(&whole[token..=token]));
+        }
+        let chunked = [50, 33, 1].map(|chunk| logits(1.0, chunk));
+        for chunked in chunked {
+            rig.assert_same(&chunked, &whole, "rows that are added in chunks");
+        }
+        let text = logits_with(rig, &short_prompt(), &Injected::default(), usize::MAX);
+        assert_eq!(bits(&nothing), bits(&text), "zeros change nothing");
     });
 }

@@ -68,7 +68,7 @@ impl Rig {
         let options = EngineOptions { kv_tokens, warm_up: false, ..EngineOptions::default() };
         let adapters = Adapters::load(with, &config).unwrap();
         let Loaded { backend, devices, pages, .. } =
-            load(file, &config, adapters, &parts, &options).unwrap();
+            load(file, &config, adapters, &parts, &options, 0).unwrap();
         assert_eq!(devices.iter().map(|plan| plan.layers).collect::<Vec<_>>(), sizes);
         let allocator = PageAllocator::new(pages);
         Self { backend, allocator, workspace: Workspace::default() }

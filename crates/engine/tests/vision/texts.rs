@@ -1,0 +1,181 @@
+//! Text models with images and videos against transformers in float32.
+
+use engine::batch::{ForwardBatch, Logits, SequenceRows};
+use engine::gguf::GgufFile;
+use engine::injected::{Injected, InjectedRows};
+use engine::kv::{BlockTable, KvPool, KvType, PageAllocator};
+use engine::model::{Decoder, Workspace};
+use engine::vision::positions::offsets;
+use engine::vision::tower::TowerWorkspace;
+use engine::vision::{Grid, Patches, Precision, Tower};
+use serde_json::Value;
+
+use super::{distance, folder, noise, number, numbers};
+
+const MODELS: [&str; 2] = ["qwen2vl", "qwen3vl"];
+/// The last tokens of each prompt whose logits are stored.
+const STORED: usize = 8;
+
+struct Bench {
+    name: &'static str,
+    tower: Tower,
+    model: Decoder,
+    pool: KvPool,
+    pages: PageAllocator,
+    workspace: Workspace,
+    prompts: Vec<Value>,
+    /// `[prompts][STORED][vocab]`
+    logits: Vec<Vec<f32>>,
+}
+
+impl Bench {
+    fn new(name: &'static str) -> Self {
+        let folder = folder().join(name);
+        let model = Decoder::load(&GgufFile::open(folder.join("text.gguf")).unwrap()).unwrap();
+        let text = std::fs::read_to_string(folder.join("text.json")).unwrap();
+        let logits = std::fs::read(folder.join("logits.f32")).unwrap();
+        let logits = logits.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+        Self {
+            name,
+            tower: Tower::load(&folder, Precision::Full).unwrap(),
+            pool: KvPool::new(model.config().kv_shape(KvType::F32), 64),
+            pages: PageAllocator::new(64),
+            workspace: Workspace::default(),
+            prompts: serde_json::from_str(&text).unwrap(),
+            logits: logits
+                .collect::<Vec<f32>>()
+                .chunks(STORED * model.config().vocab)
+                .map(<[f32]>::to_vec)
+                .collect(),
+            model,
+        }
+    }
+
+    /// Encodes the images and videos of a prompt.
+    fn injected(&self, prompt: &Value) -> Injected {
+        let spans = prompt["spans"].as_array().unwrap().iter().enumerate();
+        let rows = spans.map(|(index, span)| {
+            let [time, height, width] = numbers(&span[2])[..] else { panic!("{span}") };
+            let grid = Grid { time, height, width };
+            let values = noise(grid.patches() * self.tower.spec().patch_len(), 100 + index as u64);
+            let mut workspace = TowerWorkspace::default();
+            let encoded = self.tower.encode(&Patches { grid, values }, &mut workspace).unwrap();
+            InjectedRows {
+                start: number(&span[0]),
+                positions: offsets(grid, 2, 1.0),
+                values: encoded.rows.into(),
+                added: encoded.deepstack.concat().into(),
+                hash: [index as u8; 32],
+            }
+        });
+        let config = self.model.config();
+        let tokens = prompt["tokens"].as_array().unwrap().len();
+        Injected::new(rows.collect(), tokens, config.hidden, config.deepstack_layers).unwrap()
+    }
+
+    fn tokens(prompt: &Value) -> Vec<u32> {
+        numbers(&prompt["tokens"]).into_iter().map(|token| token as u32).collect()
+    }
+
+    /// Returns the logits of some tokens, which follow `start` computed ones. `[tokens * vocab]`
+    fn logits(
+        &mut self,
+        tokens: &[u32],
+        start: usize,
+        table: &BlockTable,
+        injected: &Injected,
+    ) -> Vec<f32> {
+        let mut batch = ForwardBatch::default();
+        let text = SequenceRows::text(tokens, start, table, Logits::All);
+        batch.push(SequenceRows { injected, ..text });
+        self.model.forward(&batch, &mut self.pool, &mut self.workspace).unwrap().to_vec()
+    }
+}
+
+#[test]
+fn logits_equal_transformers_with_images_and_videos_in_chunks_of_any_size() {
+    for name in MODELS {
+        let mut bench = Bench::new(name);
+        assert_eq!(bench.prompts.len(), 5);
+        for (place, prompt) in bench.prompts.clone().iter().enumerate() {
+            let (tokens, injected) = (Bench::tokens(prompt), bench.injected(prompt));
+            for chunk in [tokens.len(), 7, 1] {
+                let table = bench.pages.reserve(tokens.len()).unwrap();
+                let mut all = Vec::new();
+                for (index, part) in tokens.chunks(chunk).enumerate() {
+                    all.extend(bench.logits(part, index * chunk, &table, &injected));
+                }
+                let expected = &bench.logits[place];
+                let off = distance(&all[all.len() - expected.len()..], expected);
+                println!("{name} {} by {chunk}: off by {off}", prompt["name"]);
+                assert!(off <= 1e-3, "{name} {} by {chunk}: off by {off}", prompt["name"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn forty_eight_greedy_tokens_equal_transformers() {
+    for name in MODELS {
+        let mut bench = Bench::new(name);
+        let vocab = bench.model.config().vocab;
+        for prompt in bench.prompts.clone() {
+            let (tokens, injected) = (Bench::tokens(&prompt), bench.injected(&prompt));
+            let greedy = numbers(&prompt["greedy"]);
+            assert!(greedy.len() >= 48);
+            let table = bench.pages.reserve(tokens.len() + greedy.len()).unwrap();
+            let mut logits = bench.logits(&tokens, 0, &table, &injected);
+            let mut answer = Vec::new();
+            while answer.len() < greedy.len() {
+                let last = &logits[logits.len() - vocab..];
+                let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
+                let start = tokens.len() + answer.len();
+                answer.push(best);
+                logits = bench.logits(&[best as u32], start, &table, &injected);
+            }
+            assert_eq!(answer, greedy, "{} {}", bench.name, prompt["name"]);
+        }
+    }
+}
+
+/// Each of these mistakes would be seen in the logits.
+#[test]
+fn wrong_positions_and_missing_deepstack_change_the_logits() {
+    for name in MODELS {
+        let mut bench = Bench::new(name);
+        let (prompt, expected) = (bench.prompts[1].clone(), bench.logits[1].clone());
+        let tokens = Bench::tokens(&prompt);
+        let config = bench.model.config().clone();
+        let span = &prompt["spans"][0];
+        let [time, height, width] = numbers(&span[2])[..] else { panic!("{span}") };
+        let grid = Grid { time, height, width };
+        let values = noise(grid.patches() * bench.tower.spec().patch_len(), 100);
+        let encoded =
+            bench.tower.encode(&Patches { grid, values }, &mut TowerWorkspace::default()).unwrap();
+        let right = InjectedRows {
+            start: number(&span[0]),
+            positions: offsets(grid, 2, 1.0),
+            values: encoded.rows.into(),
+            added: encoded.deepstack.concat().into(),
+            hash: [0; 32],
+        };
+        let swapped = right.positions.iter().map(|[t, h, w]| [*t, *w, *h]).collect();
+        let plain = InjectedRows::consecutive_positions(right.positions.len());
+        let without = vec![0.0; right.added.len()];
+        let mut wrong = vec![
+            InjectedRows { positions: swapped, ..right.clone() },
+            InjectedRows { positions: plain, ..right.clone() },
+        ];
+        if !without.is_empty() {
+            wrong.push(InjectedRows { added: without.into(), ..right });
+        }
+        for rows in wrong {
+            let layers = config.deepstack_layers;
+            let injected = Injected::new(vec![rows], tokens.len(), config.hidden, layers).unwrap();
+            let table = bench.pages.reserve(tokens.len()).unwrap();
+            let all = bench.logits(&tokens, 0, &table, &injected);
+            let off = distance(&all[all.len() - expected.len()..], &expected);
+            assert!(off > 0.02, "{name}: a mistake moves the logits by {off} only");
+        }
+    }
+}
