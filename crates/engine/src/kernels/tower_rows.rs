@@ -6,6 +6,9 @@ use super::simd::{Lanes, Level, dispatch};
 /// Numbers that a thread processes at once.
 const PIECE: usize = 4096;
 
+/// Twice the root of 2 / π, the factor of GELU's approximation by tanh.
+const TWICE_ROOT: f32 = std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::SQRT_2;
+
 /// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
@@ -122,7 +125,7 @@ unsafe fn activate_kernel<L: Lanes>(x: &mut [f32], activation: Activation) {
             // (1 + tanh(u)) / 2 is the sigmoid of 2 u.
             Activation::TanhGelu => map::<L>(x, |x| {
                 let cubic = x.mul(x).mul_add(L::splat(0.044_715), L::splat(1.0));
-                times_sigmoid(x, x.mul(cubic).mul(L::splat(1.595_769_1)))
+                times_sigmoid(x, x.mul(cubic).mul(L::splat(TWICE_ROOT)))
             }),
             Activation::ErfGelu => map::<L>(x, |x| {
                 let half = x.mul(L::splat(0.5));

@@ -63,8 +63,8 @@ fn frames_size(
 ) -> Result<(u32, u32), ImageError> {
     let (h, w) = (f64::from(height), f64::from(width));
     let aspect = h.max(w) / h.min(w);
-    // Also true for NaN, which is the aspect of nothing.
-    if !(aspect <= MAX_ASPECT) {
+    // The aspect of nothing is NaN.
+    if aspect.is_nan() || aspect > MAX_ASPECT {
         return Err(ImageError::TooNarrow { width, height });
     }
     let step = f64::from(factor);

@@ -254,4 +254,4 @@ impl TowerSpec {
 /// The mean of CLIP's pixels (<https://arxiv.org/abs/2103.00020>).
 pub(super) const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 /// The deviation of CLIP's pixels.
-pub(super) const CLIP_DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+pub(super) const CLIP_DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];

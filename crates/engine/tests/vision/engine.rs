@@ -40,7 +40,7 @@ fn picture(width: u32, height: u32, seed: u32) -> Arc<Image> {
     Arc::new(Image { width, height, rgb })
 }
 
-fn request(images: &[Arc<Image>]) -> Request {
+fn request<'a>(images: impl IntoIterator<Item = &'a Arc<Image>>) -> Request {
     let mut tokens: Vec<u32> = (0..40).collect();
     let mut inputs = Vec::new();
     for image in images {
@@ -69,7 +69,7 @@ fn images_are_encoded_once_and_answer_as_their_rows_do() {
         let (temporary, file) = model(name, Some(name));
         let engine = Engine::start(&file, &options()).unwrap();
         let (one, other) = (picture(40, 20, 1), picture(40, 20, 2));
-        let (first, tokens, cached) = answer(&engine, &request(&[one.clone()]));
+        let (first, tokens, cached) = answer(&engine, &request([&one]));
         assert_eq!(cached, 0);
         assert_eq!(engine.images(), Some((1, 0)));
         // 20 × 40 pixels are 2 × 5 tokens, since halves are rounded to even.
@@ -78,19 +78,19 @@ fn images_are_encoded_once_and_answer_as_their_rows_do() {
         let by_hand = by_hand(&temporary.path().join("mmproj-F16.gguf"), &one);
         assert_eq!(answer(&engine, &by_hand).0, first, "{name}");
 
-        let (again, _, cached) = answer(&engine, &request(&[one.clone()]));
+        let (again, _, cached) = answer(&engine, &request([&one]));
         assert_eq!((&again, cached), (&first, 32));
         assert_eq!(engine.images(), Some((1, 1)));
 
         // The same words with another image share the page before it only.
-        let (different, _, cached) = answer(&engine, &request(&[other.clone()]));
+        let (different, _, cached) = answer(&engine, &request([&other]));
         assert_eq!(cached, 32);
         assert_eq!(engine.images(), Some((2, 1)));
-        let both = answer(&engine, &request(&[one.clone(), other.clone()])).0;
-        let swapped = answer(&engine, &request(&[other, one])).0;
+        let both = answer(&engine, &request([&one, &other])).0;
+        let swapped = answer(&engine, &request([&other, &one])).0;
         assert!(different != first || both != swapped, "{name}: images change nothing");
         assert_eq!(engine.images(), Some((2, 5)));
-        let small = engine.count_prompt(&request(&[picture(8, 8, 3)])).unwrap();
+        let small = engine.count_prompt(&request([&picture(8, 8, 3)])).unwrap();
         assert_eq!(small, 40 + 5 + 3, "at least two tokens: 2 × 2");
     }
 }
@@ -145,7 +145,7 @@ fn projectors_must_fit_the_model() {
     let (_blind, file) = model("qwen3vl", None);
     let engine = Engine::start(&file, &options()).unwrap();
     assert_eq!(engine.images(), None);
-    let error = engine.submit(&request(&[picture(40, 20, 1)])).map(drop).unwrap_err();
+    let error = engine.submit(&request([&picture(40, 20, 1)])).map(drop).unwrap_err();
     assert!(error.to_string().contains("start it with its projector"), "{error}");
 
     let (temporary, file) = model("qwen2vl", Some("qwen3vl"));

@@ -142,7 +142,7 @@ fn metadata(name: &str, vision: &serde_json::Value) -> Vec<(String, Value)> {
         of("attention.head_count", int("num_heads")),
         of("attention.layer_norm_epsilon", Value::Float(1e-6)),
         of("image_mean", Value::Array(Array::Float(vec![0.481_454_66, 0.457_827_5, 0.408_210_73]))),
-        of("image_std", Value::Array(Array::Float(vec![0.268_629_54, 0.261_302_58, 0.275_777_11]))),
+        of("image_std", Value::Array(Array::Float(vec![0.268_629_54, 0.261_302_6, 0.275_777_1]))),
     ];
     if name == "qwen2.5vl" {
         all.push(of("n_wa_pattern", Value::Int(2)));
