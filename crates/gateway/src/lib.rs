@@ -20,6 +20,7 @@
 //! | `route`      | registers a route with its methods and how it is logged |
 //! | `refusal`    | `Refusal`: why a request is refused, without a format |
 //! | `auth`, `extract` | look credentials up by hash; extract the caller of a request |
+//! | `owner`      | the names of owners |
 //! | `body`       | reads a body with limits on size and time |
 //! | [`validate`] | turns JSON into a request or the list of its problems; pure |
 //! | `idempotency` | detects repeated submits |
@@ -60,6 +61,7 @@ mod middleware;
 pub mod operators;
 pub mod options;
 mod order;
+mod owner;
 mod patience;
 pub mod process;
 mod records;

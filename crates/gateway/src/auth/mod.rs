@@ -12,7 +12,6 @@
 //! | `pass.rs`       | [`Pass`]: checks the credential of a long request again |
 //! | `used.rs`       | when keys were used, until it is stored |
 //! | `text.rs`       | the text of managed keys |
-//! | `owner.rs`      | the names of owners |
 //!
 //! A credential's text is hashed where it arrives; only hashes are kept and compared. A request with a known key
 //! costs a hash, a comparison with each configured key, and at most one look-up in memory.
@@ -24,7 +23,6 @@ mod denied;
 mod failures;
 mod jwt;
 mod managed;
-pub(crate) mod owner;
 mod pass;
 pub(crate) mod text;
 mod used;

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use super::fields::Fields;
 use super::queueing::metadata;
 use super::{FieldError, echo, type_name};
-use crate::auth::owner;
+use crate::owner;
 
 /// Maximum length of a key's name, in characters.
 const MAX_NAME: usize = 128;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::access::Access;
 use super::super::configured::{hash_of, hex};
 use super::super::denied::Denied;
-use super::super::owner;
+use crate::owner;
 
 /// The claims of a token whose signature is right.
 pub(super) struct Claims<'a>(pub(super) &'a Value);
