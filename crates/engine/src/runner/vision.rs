@@ -29,32 +29,46 @@ pub(super) struct Projector {
 }
 
 impl Projector {
-    /// Opens the projector that the options name, or the one beside the model's file. `None` if there is none.
+    /// Opens the projector that the options name, or the one beside the model's file if it fits. `None` if there is
+    /// none.
     ///
     /// # Errors
-    /// If it is damaged or not supported, or does not fit the model.
+    /// If the one that is named is damaged, not supported, or does not fit the model.
     pub(super) fn open(
         model: &ModelFile,
         config: &ModelConfig,
         tokenizer: &Tokenizer,
         options: &EngineOptions,
     ) -> Result<Option<Self>, LoadError> {
-        let path = match (&options.projector, model, config.mrope) {
-            (Some(path), _, Some(_)) => path.clone(),
-            (Some(path), _, None) => {
-                return Err(LoadError::InvalidOption(format!(
-                    "the projector {} is for a model that sees; the architecture {} has no positions for images",
-                    path.display(),
-                    config.architecture.name
-                )));
+        match (&options.projector, model, config.mrope) {
+            (Some(path), _, Some(_)) => Self::fitting(path, config, tokenizer).map(Some),
+            (Some(path), _, None) => Err(LoadError::InvalidOption(format!(
+                "the projector {} is for a model that sees; the architecture {} has no positions for images",
+                path.display(),
+                config.architecture.name
+            ))),
+            (None, ModelFile::Path(model), Some(_)) => {
+                let Some(path) = beside(model) else { return Ok(None) };
+                match Self::fitting(&path, config, tokenizer) {
+                    Ok(projector) => Ok(Some(projector)),
+                    // It was not asked for, and may belong to another model of the folder.
+                    Err(error) => {
+                        tracing::warn!("the model answers text only: {error}");
+                        Ok(None)
+                    }
+                }
             }
-            (None, ModelFile::Path(model), Some(_)) => match beside(model) {
-                Some(path) => path,
-                None => return Ok(None),
-            },
-            _ => return Ok(None),
-        };
-        let file = TowerFile::open(&path)?;
+            _ => Ok(None),
+        }
+    }
+
+    /// Opens a projector and checks that it fits the model.
+    fn fitting(
+        path: &Path,
+        config: &ModelConfig,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self, LoadError> {
+        let file = TowerFile::open(path)?;
         let spec = file.spec()?;
         let layers = spec.deepstack.len();
         if spec.out != config.hidden || layers != config.deepstack_layers {
@@ -79,7 +93,7 @@ impl Projector {
             start: token("<|vision_start|>")?,
             end: token("<|vision_end|>")?,
         };
-        Ok(Some(Self { file, spec, tokens }))
+        Ok(Self { file, spec, tokens })
     }
 
     /// Returns about the bytes that it will use: weights, workspaces and kept rows.

@@ -148,10 +148,14 @@ fn projectors_must_fit_the_model() {
     let error = engine.submit(&request([&picture(40, 20, 1)])).map(drop).unwrap_err();
     assert!(error.to_string().contains("start it with its projector"), "{error}");
 
+    // One that happens to be in the folder is ignored, with a warning.
     let (temporary, file) = model("qwen2vl", Some("qwen3vl"));
+    assert_eq!(Engine::start(&file, &options()).unwrap().images(), None);
+    let projector = Some(temporary.path().join("mmproj-F16.gguf"));
+    let named = EngineOptions { projector, ..options() };
     for error in [
-        Engine::start(&file, &options()).map(drop).unwrap_err(),
-        Survey::of(&file, &options()).map(drop).unwrap_err(),
+        Engine::start(&file, &named).map(drop).unwrap_err(),
+        Survey::of(&file, &named).map(drop).unwrap_err(),
     ] {
         assert!(matches!(error, LoadError::Unsupported { .. }));
         assert!(error.to_string().contains("take the projector that was published"), "{error}");
