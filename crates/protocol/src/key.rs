@@ -81,7 +81,7 @@ pub struct ApiKey {
     pub blocked: bool,
     /// The time when it was made, by the broker's clock.
     pub created_at: Timestamp,
-    /// The time of a recent request with it. Gateways report it at intervals, so it may be a minute old.
+    /// The time of a recent request with it. Gateways report it every 10 s.
     #[serde(default)]
     pub last_used_at: Option<Timestamp>,
     /// The operator's notes; stored and shown, never interpreted.

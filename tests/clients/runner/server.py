@@ -65,6 +65,8 @@ class OwnServer(Server):
             "MODEL_NAME": f"demo,{EMBEDDING},{slow}",
             "MODEL_ALIASES": f"gpt-4o=demo,text-embedding-3-small={EMBEDDING.stem},slow={slow.stem},*=default",
             "WEBHOOK_ALLOW_PRIVATE": "true",
+            # Suites that try wrong keys would get 429 instead of 401.
+            "AUTH_FAILURES_PER_MINUTE": "0",
         }
         self.output = (home / "up.log").open("wb")
         self.process = subprocess.Popen(
