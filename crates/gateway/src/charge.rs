@@ -4,7 +4,7 @@ use protocol::{KeyLimits, Message, Part, Prompt, TaskKind};
 use queue::{Charge, Meter, MeterKind, NewBatch};
 use service::settings::Rate;
 
-use crate::auth::Access;
+use crate::auth::{Access, is_key_of};
 use crate::limited::{ENDPOINT, OWNER};
 use crate::options::CommonLimits;
 use crate::order::Order;
@@ -26,8 +26,12 @@ pub(crate) fn of(
     order: &Order,
 ) -> Charge {
     let meters = meters(access, common, route);
-    let tokens = if meters.is_empty() { 0 } else { tokens(order) };
-    Charge { key: Some(access.key.clone()), tokens, meters }
+    if meters.is_empty() {
+        // The task keeps nothing of a configured key: reports of use know it by its owner.
+        let is_known = is_key_of(&access.key, &access.owner);
+        return Charge { key: (!is_known).then(|| access.key.clone()), ..Charge::default() };
+    }
+    Charge { key: Some(access.key.clone()), tokens: tokens(order), meters }
 }
 
 /// Returns the charge of a task of a batch. It counts towards the daily tokens of batches alone.

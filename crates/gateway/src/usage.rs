@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use actix_web::HttpRequest;
-use protocol::{Day, TenantId, Timestamp, UsageCounts, UsageRow};
-use queue::UsageQuery;
+use protocol::{Day, KeyId, TenantId, Timestamp, UsageCounts, UsageRow};
+use queue::{NO_KEY, UsageQuery};
 
+use crate::auth::key_of;
 use crate::operators::{Group, UsageAmounts, UsageReply, UsageSum};
 use crate::refusal::Refusal;
 use crate::route::query_value;
@@ -97,12 +98,13 @@ impl Asked {
         let by = |group| self.groups.contains(&group);
         let mut sums: BTreeMap<[Option<&str>; 4], UsageCounts> = BTreeMap::new();
         let mut total = UsageCounts::default();
-        for row in rows {
+        let keys: Vec<Option<KeyId>> = rows.iter().map(unnamed_key).collect();
+        for (row, key) in rows.iter().zip(&keys) {
             let of = |group, text| by(group).then_some(text);
             let group = [
                 of(Group::Day, &*row.day),
                 of(Group::Owner, row.owner.as_str()),
-                of(Group::Key, row.key.as_str()),
+                of(Group::Key, key.as_ref().unwrap_or(&row.key).as_str()),
                 of(Group::Model, row.model.as_str()),
             ];
             sums.entry(group).or_default().add(&row.counts);
@@ -128,6 +130,11 @@ impl Asked {
     }
 }
 
+/// Returns the key of a row whose tasks named none: that of `API_KEYS` whose owner has them.
+fn unnamed_key(row: &UsageRow) -> Option<KeyId> {
+    (row.key.as_str() == NO_KEY).then(|| key_of(&row.owner)).flatten()
+}
+
 impl From<UsageCounts> for UsageAmounts {
     fn from(counts: UsageCounts) -> Self {
         Self {
@@ -146,7 +153,7 @@ impl From<UsageCounts> for UsageAmounts {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{KeyId, ModelId};
+    use protocol::ModelId;
     use serde_json::json;
 
     use super::*;
@@ -206,5 +213,20 @@ mod tests {
         assert_eq!(report("owner,key,model,day")["rows"].as_array().unwrap().len(), 3);
         assert_eq!(report("model")["rows"][0]["model"], "x");
         assert_eq!(report("day")["rows"][1]["day"], "2025-11-21");
+    }
+
+    #[test]
+    fn tasks_without_a_key_count_for_the_configured_key_of_their_owner() {
+        let row = |owner: &str| UsageRow {
+            day: "2025-11-21".to_owned(),
+            owner: TenantId::new(owner),
+            key: KeyId::from_text(NO_KEY),
+            model: ModelId::new("x"),
+            counts: UsageCounts::default(),
+        };
+        let rows = [row("key-a7937b64b8caa58f"), row("acme")];
+        let report = json!(asked("", "", "key").unwrap().report(&rows));
+        assert_eq!(report["rows"][0]["key"], "env_a7937b64b8caa58f");
+        assert_eq!(report["rows"][1]["key"], "none");
     }
 }

@@ -14,9 +14,6 @@ use crate::{BrokerError, Claimed, DeadLetter, Failure, Lease, MAX_TRIES_KEPT, St
 /// The reason in the `requeued` event of a task whose lease expired.
 pub(crate) const LEASE_EXPIRED: &str = "the worker's lease expired";
 
-/// The key for which the usage of tasks counts that no key submitted.
-pub(crate) const NO_KEY: &str = "none";
-
 /// An outcome in its stored form. Reading it produces the `ended` event.
 pub(crate) struct Ending {
     pub(crate) state: TaskState,

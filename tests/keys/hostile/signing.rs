@@ -61,7 +61,9 @@ impl Keys<'_> {
         let hex = modulus.trim().strip_prefix("Modulus=").expect("a modulus").to_owned();
         let pairs = (0..hex.len()).step_by(2).map(|at| &hex[at..at + 2]);
         let bytes: Vec<u8> = pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hex")).collect();
-        json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": name, "n": encode(bytes), "e": "AQAB"})
+        json!({
+            "kty": "RSA", "use": "sig", "alg": "RS256", "kid": name, "n": encode(bytes), "e": "AQAB",
+        })
     }
 
     /// Makes a key on P-256, returns its entry of a JWKS.
@@ -70,7 +72,10 @@ impl Keys<'_> {
         let der = self.openssl(&["ec", "-in", name, "-pubout", "-outform", "DER"]);
         let point = &der[der.len() - 64..];
         let (x, y) = point.split_at(32);
-        json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": name, "x": encode(x), "y": encode(y)})
+        json!({
+            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": name,
+            "x": encode(x), "y": encode(y),
+        })
     }
 
     /// Returns the public key in PEM.
@@ -78,12 +83,12 @@ impl Keys<'_> {
         self.openssl(&["pkey", "-in", name, "-pubout"])
     }
 
-    /// Returns a token signed by a key, RS256 or ES256 by its kind.
+    /// Returns a token signed by a key, on P-256 if its name ends with `ec`.
     pub(super) fn sign(&self, name: &str, header: &Value, claims: &Value) -> String {
         let part = signed_part(header, claims);
         fs::write(self.0.join("part"), &part).expect("a file");
         let signature = self.openssl(&["dgst", "-sha256", "-sign", name, "part"]);
-        let signature = if header["alg"] == "ES256" { concatenated(&signature) } else { signature };
+        let signature = if name.ends_with("ec") { concatenated(&signature) } else { signature };
         format!("{part}.{}", encode(signature))
     }
 }

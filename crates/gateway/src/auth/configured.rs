@@ -70,7 +70,7 @@ impl Ring {
 const CLIENT: [Scope; 2] = [Scope::Submit, Scope::Read];
 
 fn entry(hash: KeyHash, scopes: &[Scope]) -> (KeyHash, Arc<Access>) {
-    let key = KeyId::from_text(format!("env_{}", hex(&hash)));
+    let key = KeyId::from_text(format!("{KEY}{}", hex(&hash)));
     (hash, Arc::new(Access::unlimited(key, tenant(&hash), scopes.iter().copied())))
 }
 
@@ -99,9 +99,24 @@ impl KeyRing {
     }
 }
 
+/// What the ids of configured keys, and the names of their owners, begin with; digits of the key's hash follow.
+const KEY: &str = "env_";
+const OWNER: &str = "key-";
+
 /// Derives a tenant id from a key's hash.
 fn tenant(hash: &KeyHash) -> TenantId {
-    TenantId::new(format!("key-{}", hex(hash)))
+    TenantId::new(format!("{OWNER}{}", hex(hash)))
+}
+
+/// Returns the configured key that an owner is named after, if it is named after one.
+pub(crate) fn key_of(owner: &TenantId) -> Option<KeyId> {
+    owner.as_str().strip_prefix(OWNER).map(|hash| KeyId::from_text(format!("{KEY}{hash}")))
+}
+
+/// Returns whether [`key_of`] the owner is this key.
+pub(crate) fn is_key_of(key: &KeyId, owner: &TenantId) -> bool {
+    let hash = key.as_str().strip_prefix(KEY);
+    hash.is_some() && hash == owner.as_str().strip_prefix(OWNER)
 }
 
 /// Returns the first 16 hexadecimal digits of a hash.
@@ -122,6 +137,10 @@ mod tests {
         assert_ne!(first.owner, found("second").unwrap().owner);
         assert_eq!(first.owner.as_str(), "key-a7937b64b8caa58f", "the start of SHA-256(\"first\")");
         assert_eq!(first.key.as_str(), "env_a7937b64b8caa58f");
+        assert_eq!(key_of(&first.owner).as_ref(), Some(&first.key));
+        assert!(is_key_of(&first.key, &first.owner));
+        let other = TenantId::new("acme");
+        assert!(key_of(&other).is_none() && !is_key_of(&first.key, &other));
         assert_eq!(Holder::of_key("first").tenant, first.owner);
         assert!(first.has(Scope::Submit) && !first.has(Scope::Admin));
         let operator = found("operator").unwrap();

@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::access::Access;
 use self::configured::KeyRing;
-pub(crate) use self::configured::{Holder, hash_of};
+pub(crate) use self::configured::{Holder, hash_of, is_key_of, key_of};
 pub(crate) use self::credential::{Credential, KEY_HEADER};
 pub(crate) use self::denied::Denied;
 use self::failures::Failures;

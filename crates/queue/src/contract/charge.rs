@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use protocol::KeyId;
 
+/// The key for which the usage of tasks counts whose [`Charge`] names none.
+pub const NO_KEY: &str = "none";
+
 /// What a submit costs, and which limits hold for it. A repetition of an earlier submit is not charged, and neither is
 /// one that a bound refuses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -28,7 +28,7 @@ pub use blobs::{
 pub use broker::{Broker, Depth};
 pub use bytes::{BlobBytes, BlobPlace, BlobWriter, ByteStream};
 pub use causes::NO_ANSWER;
-pub use charge::{Charge, Exhausted, Meter, MeterKind, Reading};
+pub use charge::{Charge, Exhausted, Meter, MeterKind, NO_KEY, Reading};
 pub use error::{BrokerError, OpenError};
 pub use fitness::Fitness;
 pub use journal::{LINE_KEPT, LINE_SPAN, Unlogged};

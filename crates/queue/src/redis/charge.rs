@@ -6,8 +6,8 @@ use std::fmt::Write;
 use protocol::{Task, Timestamp};
 
 use super::reply::Reply;
+use crate::NO_KEY;
 use crate::meters::{self, Level};
-use crate::stored::NO_KEY;
 use crate::{BrokerError, Charge, Exhausted, Meter, Reading};
 
 /// Stands for a subject that is the key.

@@ -9,7 +9,8 @@ use super::column::{key, millis, unsigned};
 use super::course::Course;
 use super::meters::{self, Receipt};
 use super::store::Tx;
-use crate::stored::{Ending, NO_KEY, day};
+use crate::NO_KEY;
+use crate::stored::{Ending, day};
 use crate::{BrokerError, Meter, Metering, Reading, UsageQuery};
 
 #[async_trait]
