@@ -249,7 +249,7 @@ pub(crate) const OF_BODY: [(u16, &str); 4] = [
 pub(crate) const OF_TASK: [(u16, &str); 5] = [
     (404, "No worker serves the model."),
     (409, "Another request cancelled the task."),
-    (429, "The queue is full. Retry after `Retry-After`."),
+    (429, "The queue is full, or a limit is reached. Retry after `Retry-After`."),
     (503, "The queue is unavailable, or the task failed for want of a worker or of memory. Retry."),
     (504, "The task reached its time limit."),
 ];

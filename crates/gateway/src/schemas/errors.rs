@@ -111,7 +111,8 @@ pub(crate) enum SubmitErrors {
     /// The body is invalid; all problems are listed.
     #[response(status = 422)]
     Invalid(InvalidReply),
-    /// The queue is full: of the model, of the API key, or in bytes. Retry after `Retry-After`.
+    /// The queue is full: of the model, of the API key, or in bytes; or a limit on use is reached. Retry after
+    /// `Retry-After`.
     #[response(status = 429, example = json!({"code": "queue_full", "detail": "the queue of model 'demo' is full: 1000 tasks wait, 1000 are allowed; try again in 12 s"}))]
     Full(FullReply),
     /// Internal error.

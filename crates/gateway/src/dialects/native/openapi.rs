@@ -41,6 +41,7 @@ pub(crate) fn document(options: &Options, others: Vec<Description>) -> String {
     for other in others {
         other.add_to(&mut document);
     }
+    fill_in_credentials(&mut document);
     for response in retryable_responses(&mut document) {
         response["headers"]["Retry-After"] = json!({
             "description": "The number of seconds after which to retry.",
@@ -48,6 +49,31 @@ pub(crate) fn document(options: &Options, others: Vec<Description>) -> String {
         });
     }
     document.to_string()
+}
+
+/// Adds the refusals of credentials to each route that needs one, in the form of its 401.
+fn fill_in_credentials(document: &mut Value) {
+    const REFUSALS: [(&str, &str); 3] = [
+        ("400", "The request has several different keys, or one in its URL."),
+        ("403", "The key has not the scope, or may not use the model or the lane."),
+        ("429", "Too many wrong keys came from the address. Retry after `Retry-After`."),
+    ];
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    let operations = paths.filter_map(|(_, path)| path.as_object_mut()).flatten();
+    for (_, operation) in operations {
+        let Some(responses) = operation["responses"].as_object_mut() else { continue };
+        let Some(mut like) = responses.get("401").cloned() else { continue };
+        if let Some(content) = like.pointer_mut("/content/application~1json") {
+            content.as_object_mut().map(|content| content.remove("example"));
+        }
+        for (status, description) in REFUSALS {
+            if !responses.contains_key(status) {
+                like["description"] = json!(description);
+                responses.insert(status.to_owned(), like.clone());
+            }
+        }
+        responses.sort_keys();
+    }
 }
 
 /// Adds the fields of the table of sampling fields.
