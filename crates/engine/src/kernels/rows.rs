@@ -144,7 +144,7 @@ unsafe fn norm<L: Lanes>(x: *const f32, weight: &[f32], eps: f32, out: *mut f32)
     }
 }
 
-dispatch!(fn add_row = add_kernel(x: &mut [f32], y: &[f32]));
+dispatch!(pub(super) fn add_row = add_kernel(x: &mut [f32], y: &[f32]));
 #[inline(always)]
 unsafe fn add_kernel<L: Lanes>(x: &mut [f32], y: &[f32]) {
     let len = x.len();

@@ -1,6 +1,7 @@
 //! Kernels on rows that only vision towers need: LayerNorm, GELU, sums of many rows.
 
 use super::parallel::{SharedOut, for_pieces};
+use super::rows::add_row;
 use super::simd::{Lanes, Level, dispatch};
 
 /// Numbers that a thread processes at once.
@@ -62,7 +63,7 @@ pub(crate) fn add(x: &mut [f32], y: &[f32]) {
         for piece in pieces {
             let range = piece * PIECE..((piece + 1) * PIECE).min(len);
             // SAFETY: every piece is written by one thread.
-            add_piece(level, unsafe { shared.part(range.clone()) }, &y[range]);
+            add_row(level, unsafe { shared.part(range.clone()) }, &y[range]);
         }
     });
 }
@@ -96,20 +97,6 @@ unsafe fn layer_norm_kernel<L: Lanes>(
             let normed = L::load(x.as_ptr().add(at)).add(minus_mean).mul(scale);
             let (weight, bias) = (L::load(weight.as_ptr().add(at)), L::load(bias.as_ptr().add(at)));
             normed.mul_add(weight, bias).store(out.as_mut_ptr().add(at));
-        }
-    }
-}
-
-dispatch!(fn add_piece = add_kernel(x: &mut [f32], y: &[f32]));
-#[inline(always)]
-unsafe fn add_kernel<L: Lanes>(x: &mut [f32], y: &[f32]) {
-    let len = x.len();
-    assert!(y.len() == len && len.is_multiple_of(L::N));
-    for at in (0..len).step_by(L::N) {
-        // SAFETY: both have `len` numbers, a multiple of `N`.
-        unsafe {
-            let sum = L::load(x.as_ptr().add(at)).add(L::load(y.as_ptr().add(at)));
-            sum.store(x.as_mut_ptr().add(at));
         }
     }
 }

@@ -28,6 +28,11 @@ impl ClientAddress {
     pub(crate) fn of(request: &HttpRequest) -> Self {
         request.extensions().get().copied().unwrap_or(Self(None))
     }
+
+    /// Returns the address, if it is known.
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        self.0
+    }
 }
 
 /// Returns the address of the client for which `peer`, if it is a trusted proxy, sends a request: the last that is not
@@ -86,13 +91,6 @@ fn parse(text: &str) -> Option<IpAddr> {
         }),
     };
     address.ok().map(|address: IpAddr| address.to_canonical())
-}
-
-impl ClientAddress {
-    /// Returns the address, if it is known.
-    pub(crate) fn ip(self) -> Option<IpAddr> {
-        self.0
-    }
 }
 
 impl fmt::Display for ClientAddress {

@@ -1,5 +1,7 @@
 //! Tests refusals.
 
+use queue::Bound;
+
 use super::*;
 use crate::validate::Loc;
 

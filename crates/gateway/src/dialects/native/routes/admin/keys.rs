@@ -15,13 +15,11 @@ use crate::refusal::Refusal;
 use crate::route::query_value;
 use crate::schemas::{AdminErrors, ErrorReply, InvalidReply};
 use crate::state::State;
+use crate::validate::admin::{DEFAULT_PAGE, MAX_PAGE};
 use crate::validate::{FieldError, echo, key};
 
 /// Maximum size of a body, in bytes.
 const MAX_BODY: usize = 512 * 1024;
-/// The number of keys of a page, and of the largest one.
-const PAGE: usize = 50;
-const MAX_PAGE: usize = 100;
 /// How often a change is tried again because the key changed meanwhile.
 const TRIES: usize = 5;
 
@@ -164,7 +162,7 @@ pub(crate) async fn list(
 ) -> Result<HttpResponse, Refusal> {
     let given = |name| query_value(&request, name).filter(|value| !value.is_empty());
     let limit = match given("limit") {
-        None => PAGE,
+        None => DEFAULT_PAGE,
         Some(text) => {
             text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit)).ok_or_else(|| {
                 let message =
