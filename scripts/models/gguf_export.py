@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Write a Hugging Face Qwen2, Qwen2.5 or Qwen3 model, dense or mixture-of-experts, as GGUF.
+"""Write a Hugging Face Qwen2, Qwen2.5 or Qwen3 model, dense or mixture-of-experts, or the text model of a Qwen2-VL
+or Qwen3-VL, as GGUF. `projector_export.py` writes the tower of a Qwen3-VL.
 
 The `gguf` package writes the container and quantizes; this file maps the model to the metadata
 keys and tensor names that GGUF readers (llama.cpp, candle, qwen-queue) expect.
@@ -35,6 +36,8 @@ ARCHITECTURES = {
     "qwen3": "qwen3",
     "qwen2_moe": "qwen2moe",
     "qwen3_moe": "qwen3moe",
+    "qwen2_vl": "qwen2vl",
+    "qwen3_vl": "qwen3vl",
 }
 # Whether the weights of the chosen experts are normalized to sum 1. Readers derive it from the
 # architecture; they read no metadata key for it.
@@ -126,6 +129,7 @@ def export(
     if chat_template is None:
         chat_template = getattr(tokenizer, "chat_template", None)
 
+    text = model.config.get_text_config()
     writer = gguf.GGUFWriter(str(path), arch)
     writer.add_name(name)
     if license is not None:
@@ -133,7 +137,7 @@ def export(
     writer.add_file_type(FILE_TYPES[weight_type])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     _add_hyperparameters(writer, model)
-    _add_vocabulary(writer, Vocabulary.of(tokenizer, model.config.vocab_size), eos, bos, pad)
+    _add_vocabulary(writer, Vocabulary.of(tokenizer, text.vocab_size), eos, bos, pad)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
     if pooling is not None:
@@ -188,14 +192,16 @@ def stored_tensors(
     embedding_type: str | None = None,
     quantize: Quantizer = gguf.quantize,
 ) -> Iterator[StoredTensor]:
-    """Yield the tensors of `model` in file order, in the types they are stored in."""
+    """Yield the tensors of `model` in file order, in the types they are stored in. A tower's are left out."""
     matrix_type = WeightType[weight_type]
     table_type = WeightType[embedding_type or weight_type]
     tied = model.config.tie_word_embeddings
     # In a model without a head the names lack the prefix `model.`.
     prefix = "" if hasattr(model, "lm_head") else "model."
     for hf_name, parameter in model.state_dict().items():
-        name = prefix + hf_name
+        name = prefix + hf_name.replace("model.language_model.", "model.")
+        if name.startswith("model.visual."):
+            continue
         if tied and name == "lm_head.weight":
             continue
         values = parameter.detach().float().cpu().contiguous().numpy()
@@ -248,7 +254,7 @@ def gguf_name(hf_name: str) -> str:
 
 
 def _add_hyperparameters(writer: gguf.GGUFWriter, model: PreTrainedModel) -> None:
-    config = model.config
+    config = model.config.get_text_config()
     if getattr(config, "use_sliding_window", False):
         raise ValueError("sliding-window attention is not supported")
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -263,6 +269,10 @@ def _add_hyperparameters(writer: gguf.GGUFWriter, model: PreTrainedModel) -> Non
     writer.add_value_length(head_dim)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     _add_rope(writer, config.rope_parameters)
+    if vision := getattr(model.config, "vision_config", None):
+        writer.add_rope_dimension_sections([*config.rope_parameters["mrope_section"], 0])
+        if layers := getattr(vision, "deepstack_visual_indexes", None):
+            writer.add_uint32(f"{writer.arch}.n_deepstack_layers", len(layers))
     if config.model_type in NORMALIZES_EXPERT_WEIGHTS:
         _add_experts(writer, config)
 

@@ -16,6 +16,7 @@ import io
 import json
 import struct
 import sys
+import tempfile
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,13 +25,18 @@ import gguf
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import (
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessor,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeConfig,
+    Qwen3VLMoeForConditionalGeneration,
 )
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
@@ -41,6 +47,7 @@ from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5VisionConfi
 from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5VisionModel
 from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLVisionConfig
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel, Qwen3VLVisionModel
+
 
 OUT = Path(__file__).resolve().parents[2] / "crates/engine/tests/fixtures/vision"
 
@@ -230,7 +237,7 @@ TOWERS = {
     ),
     "qwen2.5vl": (
         "qwen2_5_vl",
-        "model.visual.",
+        "visual.",
         Qwen2_5_VisionTransformerPretrainedModel,
         Qwen2_5_VLVisionConfig(
             depth=3,
@@ -242,6 +249,8 @@ TOWERS = {
             window_size=32,
             fullatt_block_indexes=[1],
             hidden_act="silu",
+            # The time of a video's pairs of frames is their index.
+            tokens_per_second=1,
         ),
     ),
     "qwen3vl": (
@@ -277,7 +286,10 @@ TOWERS = {
     ),
 }
 
-# The text models of two of the towers.
+# The tower of the model with experts is that of Qwen3-VL, under another name.
+TOWERS["qwen3vlmoe"] = ("qwen3_vl_moe", *TOWERS["qwen3vl"][1:])
+
+# The text models of four of the towers.
 # Bytes, a merged token, markers.
 VOCABULARY, BYTES, IMAGE, VIDEO, START, END = 264, 256, 260, 261, 262, 263
 TEXT = dict(
@@ -289,6 +301,8 @@ TEXT = dict(
     num_key_value_heads=1,
     max_position_embeddings=512,
     rms_norm_eps=1e-6,
+    bos_token_id=BYTES,
+    eos_token_id=BYTES + 2,
 )
 TOKENS = dict(image_token_id=IMAGE, video_token_id=VIDEO, vision_start_token_id=START, vision_end_token_id=END)
 # A small theta, so that positions in height and width matter.
@@ -315,8 +329,15 @@ MODELS = {
         [4, 2, 2, 0],
     ),
 }
+MODELS["qwen2.5vl"] = (Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLConfig, *MODELS["qwen2vl"][2:])
+MODELS["qwen3vlmoe"] = (
+    Qwen3VLMoeForConditionalGeneration,
+    Qwen3VLMoeConfig,
+    MODELS["qwen3vl"][2] | dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24),
+    [4, 2, 2, 0],
+)
 # Of 60 seeds those with the widest gap between the best and the second logit of all greedy steps.
-SEEDS = {"qwen2vl": 31, "qwen3vl": 0}
+SEEDS = {"qwen2vl": 31, "qwen2.5vl": 50, "qwen3vl": 0, "qwen3vlmoe": 4}
 GREEDY = 48
 # The last tokens of each prompt whose logits are stored.
 STORED = 8
@@ -351,6 +372,8 @@ def randomize(model: torch.nn.Module, seed: int) -> None:
                 values = torch.randn_like(weight) * 0.3
             elif "pos_embed" in name:
                 values = torch.randn_like(weight)
+            elif "experts" in name:
+                values = torch.randn_like(weight) * 1.6 / (weight.shape[-1] ** 0.5)
             else:
                 values = torch.randn_like(weight) * 1.6 / (weight[0].numel() ** 0.5)
             weight.copy_(values.half().float())
@@ -367,7 +390,7 @@ def prompt(name: str, items: list, seed: int) -> tuple[list[int], list[list]]:
             continue
         kind, (time, height, width) = item
         # In Qwen3-VL each pair of frames of a video is an image of its own, after the text of its time.
-        apart = kind == VIDEO and name == "qwen3vl"
+        apart = kind == VIDEO and name.startswith("qwen3vl")
         for grid in [[1, height, width]] * time if apart else [[time, height, width]]:
             if apart:
                 tokens += random.integers(0, BYTES, 3).tolist()
@@ -435,7 +458,8 @@ def greedy(model: torch.nn.Module, name: str, least: float = 0.0) -> tuple[list[
 def write_text(name: str, model: torch.nn.Module, path: Path) -> None:
     """Writes the text model as GGUF, in f16."""
     *_, text, sections = MODELS[name]
-    writer = gguf.GGUFWriter(path, name)
+    # Qwen2.5-VL has the text model of Qwen2-VL.
+    writer = gguf.GGUFWriter(path, name.replace("qwen2.5", "qwen2"))
     writer.add_block_count(text["num_hidden_layers"])
     writer.add_context_length(text["max_position_embeddings"])
     writer.add_embedding_length(text["hidden_size"])
@@ -447,8 +471,12 @@ def write_text(name: str, model: torch.nn.Module, path: Path) -> None:
     writer.add_layer_norm_rms_eps(text["rms_norm_eps"])
     writer.add_rope_freq_base(text["rope_parameters"]["rope_theta"])
     writer.add_rope_dimension_sections(sections)
-    if name == "qwen3vl":
-        writer.add_uint32("qwen3vl.n_deepstack_layers", 2)
+    if name.startswith("qwen3vl"):
+        writer.add_uint32(f"{name}.n_deepstack_layers", 2)
+    if "num_experts" in text:
+        writer.add_expert_count(text["num_experts"])
+        writer.add_expert_used_count(text["num_experts_per_tok"])
+        writer.add_expert_feed_forward_length(text["moe_intermediate_size"])
     tokens = list(bytes_to_unicode().values())
     tokens += ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "Ġt"]
     tokens += ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
@@ -471,22 +499,45 @@ def write_text(name: str, model: torch.nn.Module, path: Path) -> None:
         "mlp.gate_proj": "ffn_gate",
         "mlp.up_proj": "ffn_up",
         "mlp.down_proj": "ffn_down",
+        "mlp.gate": "ffn_gate_inp",
     }
     for key, value in model.state_dict().items():
         if ".visual." in key:
             continue
         stem, kind = key.removeprefix("model.").removeprefix("language_model.").rsplit(".", 1)
+        if stem.endswith("mlp.experts"):
+            # [experts, outputs, inputs]; transformers keeps gate and up together.
+            layer = f"blk.{stem.split('.')[1]}"
+            parts = dict(ffn_down_exps=value)
+            if kind == "gate_up_proj":
+                parts = dict(zip(("ffn_gate_exps", "ffn_up_exps"), value.chunk(2, dim=1)))
+            for part, values in parts.items():
+                writer.add_tensor(f"{layer}.{part}.weight", values.contiguous().numpy().astype(np.float16))
+            continue
         if stem.startswith("layers."):
             _, layer, rest = stem.split(".", 2)
             stem = f"blk.{layer}.{names[rest]}"
         else:
             stem = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}[stem]
         numbers = value.numpy()
-        writer.add_tensor(f"{stem}.{kind}", numbers.astype(np.float16) if numbers.ndim > 1 else numbers)
+        # Routers stay f32, as converters leave them.
+        exact = numbers.ndim < 2 or "ffn_gate_inp" in stem
+        writer.add_tensor(f"{stem}.{kind}", numbers if exact else numbers.astype(np.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def write_config(model: torch.nn.Module, folder: Path) -> None:
+    """Writes the config that transformers saves, and the names and shapes of the tensors that it saves."""
+    with tempfile.TemporaryDirectory() as saved_to:
+        model.save_pretrained(saved_to)
+        (folder / "config.json").write_text((Path(saved_to) / "config.json").read_text())
+        with safe_open(Path(saved_to) / "model.safetensors", "pt") as file:
+            shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}
+    text = json.dumps(shapes, separators=(",", ":")).replace('],"', '],\n"')
+    (folder / "tensors.json").write_text(text + "\n")
 
 
 def write_model(name: str, seed: int) -> torch.nn.Module:
@@ -496,6 +547,7 @@ def write_model(name: str, seed: int) -> torch.nn.Module:
     model = build(name, seed)
     cases, logits = greedy(model, name)
     write_text(name, model, folder / "text.gguf")
+    write_config(model, folder)
     (folder / "text.json").write_text(json.dumps(cases, separators=(",", ":")).replace('{"name"', '\n{"name"') + "\n")
     np.concatenate(logits).astype("<f4").tofile(folder / "logits.f32")
     print(f"{name}: gaps {[case['smallest_gap'] for case in cases]}, {[len(set(c['greedy'])) for c in cases]} tokens")
@@ -529,10 +581,11 @@ def write_tower(name: str, seed: int) -> None:
     weights = {f"{prefix}{key}": value.half().contiguous() for key, value in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     (folder / "model.safetensors").chmod(0o644)
-    vision = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
-    (folder / "config.json").write_text(
-        json.dumps(dict(model_type=model_type, vision_config=vision), indent=1, sort_keys=True) + "\n"
-    )
+    if name not in MODELS:
+        vision = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
+        (folder / "config.json").write_text(
+            json.dumps(dict(model_type=model_type, vision_config=vision), indent=1, sort_keys=True) + "\n"
+        )
     outputs = []
     for index, grid in enumerate(GRIDS):
         patches = int(np.prod(grid))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
@@ -26,6 +28,8 @@ TEXT_TOKENS = (
     "<think>",
     "</think>",
 )
+# Control tokens of models that see: around an image or a video, and in its place.
+VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 
 
 def new_tokenizer(model: BPE) -> Tokenizer:
@@ -55,3 +59,36 @@ def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens(special)
     return tokenizer
+
+
+def extend(tokenizer: Tokenizer, texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """Return `tokenizer` with one token for each of the most frequent words of `texts`, and with `VISION_TOKENS`.
+
+    Other texts are tokenized as before, unless they contain those words. The special tokens get the last ids.
+    """
+    state = json.loads(tokenizer.to_str())
+    vocab: dict[str, int] = {
+        token: id for token, id in state["model"]["vocab"].items() if tokenizer.get_added_tokens_decoder().get(id) is None
+    }
+    merges = [tuple(merge) for merge in state["model"]["merges"]]
+    special = [*CONTROL_TOKENS, *VISION_TOKENS]
+    pieces = Counter(piece for text in texts for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text))
+    extended = new_tokenizer(BPE(vocab, merges))
+    for piece, _ in sorted(pieces.items(), key=lambda item: (-item[1], item[0])):
+        while True:
+            tokens = extended.encode(piece_text(piece)).tokens
+            if len(tokens) == 1 or len(vocab) + len(special) + len(TEXT_TOKENS) == vocab_size:
+                break
+            pair = (tokens[0], tokens[1])
+            vocab.setdefault("".join(pair), len(vocab))
+            merges.append(pair)
+            extended = new_tokenizer(BPE(vocab, merges))
+    added = [AddedToken(token, special=True, normalized=False) for token in special]
+    added += [AddedToken(token, special=False, normalized=False) for token in TEXT_TOKENS]
+    extended.add_tokens(added)
+    return extended
+
+
+def piece_text(piece: str) -> str:
+    """Return the text of a piece in the byte-level alphabet."""
+    return decoders.ByteLevel().decode([piece])

@@ -39,6 +39,6 @@ pub use embedding::Embedding;
 pub use logprobs::{Logprobs, TokenLogprob, TokenLogprobs};
 pub use message::{Message, Part, Role};
 pub use model::ModelId;
-pub use sampling::{Number, Sampling, SamplingField};
+pub use sampling::{Number, Range, Sampling, SamplingField};
 pub use tool::{Tool, ToolCall, ToolChoice};
 pub use usage::{FinishReason, Usage};

@@ -71,6 +71,24 @@ pub enum Part {
     },
 }
 
+impl Part {
+    /// Returns the name under which the bytes of an image or a video are stored; `None` for other parts.
+    pub fn visual(&self) -> Option<&str> {
+        match self {
+            Self::Image { blob } | Self::Video { blob } => Some(blob),
+            _ => None,
+        }
+    }
+
+    /// Returns the name under which the bytes of an image are stored; `None` for other parts.
+    pub fn image(&self) -> Option<&str> {
+        match self {
+            Self::Image { blob } => Some(blob),
+            _ => None,
+        }
+    }
+}
+
 impl Role {
     /// All roles.
     pub const ALL: [Self; 4] = [Self::System, Self::User, Self::Assistant, Self::Tool];

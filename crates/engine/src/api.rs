@@ -1,13 +1,12 @@
 //! The requests, results and errors of the engine. Without tensors.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chat::{Constraint, Message, Sampling, TokenLogprobs};
 
 use crate::injected::InjectedRows;
 use crate::text::ChatOptions;
-use crate::vision::{Image, PixelRange};
+use crate::vision::Visual;
 
 /// A request to generate an answer.
 #[derive(Debug, Clone)]
@@ -112,22 +111,16 @@ pub enum Input {
         /// The rows, in the order of their tokens.
         rows: Vec<InjectedRows>,
     },
-    /// Token ids with one `<|image_pad|>` for each image.
+    /// A prompt with images and videos, which take the places of these parts of a conversation, or of the tokens
+    /// `<|image_pad|>` and `<|video_pad|>` of a text or of token ids.
     Images {
-        /// The tokens.
-        tokens: Vec<u32>,
-        /// The images, in the order of their tokens.
-        images: Vec<ImageInput>,
+        /// The prompt: a conversation, a text or token ids.
+        prompt: Box<Input>,
+        /// The images and videos in the order of their places, as
+        /// [`Engine::resize_image`](crate::Engine::resize_image) and
+        /// [`Engine::choose_frames`](crate::Engine::choose_frames) make them.
+        images: Vec<Visual>,
     },
-}
-
-/// An image of a prompt.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ImageInput {
-    /// The decoded image.
-    pub image: Arc<Image>,
-    /// The number of pixels to which it is resized; that of the model if `None`. At most as many as the engine allows.
-    pub pixels: Option<PixelRange>,
 }
 
 /// An item of a running generation's stream.
@@ -197,6 +190,9 @@ pub enum GenerateError {
     /// The request is invalid for this model (empty input, token out of range, refused by the chat template).
     #[error("{0}")]
     InvalidRequest(String),
+    /// The caller gave the request up before the images of its prompt were encoded.
+    #[error("the request was given up before its images were encoded")]
+    GivenUp,
     /// Memory ran out. It may work with less load.
     #[error("out of memory: {0}")]
     OutOfMemory(String),

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::{Fixture, Prompt, greedy, start};
 use engine::gguf::GgufFile;
 use engine::injected::InjectedRows;
@@ -97,6 +99,16 @@ fn preempted_like_undisturbed(model: &str) {
     let roomy = Fixture::load(model).start(&EngineOptions::default());
     let alone: Vec<_> = requests.iter().map(|request| answer(&roomy, request)).collect();
     assert_eq!(roomy.totals().preemptions, 0);
+    // An answer is sent before its pages are free.
+    let until = Instant::now() + Duration::from_secs(10);
+    while roomy.load().held_pages > 0 {
+        assert!(Instant::now() < until, "{:?}", roomy.load());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (load, totals) = (roomy.load(), roomy.totals());
+    assert!((1..=load.total_pages).contains(&load.cached_pages), "{load:?}");
+    assert!(totals.step_tokens > totals.computed_prompt_tokens, "{totals:?}");
+    assert!(totals.step_tokens >= totals.computed_steps && !totals.step_time.is_zero());
 
     // All six are admitted, but there are pages for fewer than two full answers.
     let options =

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Measure a demo.gguf: every question alone, after a system message and as the second question."""
+"""Measure a demo.gguf: every question alone, after a system message and as the second question.
+
+`evaluate_vision.py` measures what it sees.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import gguf
+import numpy as np
 import torch
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import BPE
-from transformers import Qwen3ForCausalLM
+from transformers import PreTrainedModel
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -26,20 +30,33 @@ from skills import Turn  # noqa: E402
 from train import ROOT, new_model, render  # noqa: E402
 
 
-def read(path: Path) -> tuple[Qwen3ForCausalLM, Tokenizer]:
-    """Return the model with the weights as stored in the file, and the file's tokenizer."""
+def read(path: Path) -> tuple[PreTrainedModel, Tokenizer]:
+    """Return the model with the weights as stored in the file, and the file's tokenizer. A model that sees has a tower
+    without weights."""
     reader = gguf.GGUFReader(path)
-    stored = {t.name: gguf.dequantize(t.data, t.tensor_type) for t in reader.tensors}
-    model = new_model().eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            values = torch.tensor(stored[gguf_export.gguf_name(name)])
-            parameter.copy_(values.reshape(parameter.shape))
+    stored = dequantized(reader)
     tokens, types, merges = (
         reader.fields[f"tokenizer.ggml.{key}"].contents()
         for key in ("tokens", "token_type", "merges")
     )
-    return model, _tokenizer(tokens, types, merges)
+    tokenizer = _tokenizer(tokens, types, merges)
+    if reader.fields["general.architecture"].contents() == "qwen3vl":
+        from vision_model import new_model as new_vision_model
+
+        model = new_vision_model(tokenizer).eval()
+    else:
+        model = new_model().eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith("model.visual."):
+                name = name.replace("model.language_model.", "model.")
+                parameter.copy_(torch.tensor(stored[gguf_export.gguf_name(name)]).reshape(parameter.shape))
+    return model, tokenizer
+
+
+def dequantized(reader: gguf.GGUFReader) -> dict[str, np.ndarray]:
+    """Return the values of a file's tensors."""
+    return {t.name: gguf.dequantize(t.data, t.tensor_type) for t in reader.tensors}
 
 
 def _tokenizer(tokens: list[str], types: list[int], merges: list[str]) -> Tokenizer:

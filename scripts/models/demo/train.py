@@ -60,23 +60,25 @@ WORD = re.compile(r"<\|\w+\|>\w*|([A-Za-z]{4,})")
 Sample = tuple[list[int], list[int]]  # token ids, labels
 
 
+# The sizes of the text model, which the model that sees has too. Rows are multiples of 256, as K-quants require.
+SIZES = dict(
+    hidden_size=256,
+    intermediate_size=512,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=64,
+    max_position_embeddings=CONTEXT_LENGTH,
+    rms_norm_eps=1e-6,
+    tie_word_embeddings=True,
+)
+ROPE = {"rope_type": "default", "rope_theta": 10_000.0}
+
+
 def new_model() -> Qwen3ForCausalLM:
-    """Return an untrained model. Its rows are multiples of 256, as K-quants require."""
+    """Return an untrained model."""
     return Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=VOCAB_SIZE,
-            hidden_size=256,
-            intermediate_size=512,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=64,
-            max_position_embeddings=CONTEXT_LENGTH,
-            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
-            rms_norm_eps=1e-6,
-            tie_word_embeddings=True,
-            attn_implementation="sdpa",
-        )
+        Qwen3Config(vocab_size=VOCAB_SIZE, rope_parameters=ROPE, attn_implementation="sdpa", **SIZES)
     )
 
 

@@ -9,8 +9,8 @@ use crate::layout::{KvShape, KvType};
 pub struct Architecture {
     /// Its name in `general.architecture` of a GGUF file.
     pub name: &'static str,
-    /// Its `model_type` in transformers' `config.json`, if folders of safetensors are supported.
-    pub model_type: Option<&'static str>,
+    /// Its values of `model_type` in transformers' `config.json`.
+    pub model_types: &'static [&'static str],
     /// Whether queries, keys and values have a bias.
     pub attention_bias: bool,
     /// Whether queries and keys are normalised per head.

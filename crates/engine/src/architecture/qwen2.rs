@@ -7,7 +7,7 @@ impl Architecture {
     /// Qwen2 and Qwen2.5.
     pub const QWEN2: Self = Self {
         name: "qwen2",
-        model_type: Some("qwen2"),
+        model_types: &["qwen2"],
         attention_bias: true,
         head_norms: false,
         experts: None,
@@ -18,7 +18,7 @@ impl Architecture {
     /// Qwen1.5-MoE and Qwen2-MoE: with experts, one of them shared by all tokens.
     pub const QWEN2_MOE: Self = Self {
         name: "qwen2moe",
-        model_type: Some("qwen2_moe"),
+        model_types: &["qwen2_moe"],
         experts: Some(ExpertRule { shared: true, normalized: false }),
         ..Self::QWEN2
     };
@@ -26,7 +26,7 @@ impl Architecture {
     /// The text model of Qwen2-VL and Qwen2.5-VL.
     pub const QWEN2_VL: Self = Self {
         name: "qwen2vl",
-        model_type: None,
+        model_types: &["qwen2_vl", "qwen2_5_vl"],
         mrope: Some(MropeOrder::Contiguous),
         ..Self::QWEN2
     };

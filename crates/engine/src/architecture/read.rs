@@ -20,6 +20,11 @@ impl Architecture {
         Self::QWEN3_VL_MOE,
     ];
 
+    /// Returns the architecture of a `model_type` in transformers' `config.json`.
+    pub(crate) fn of_model_type(model_type: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.model_types.contains(&model_type))
+    }
+
     /// Reads `general.type` and `general.architecture`.
     ///
     /// # Errors

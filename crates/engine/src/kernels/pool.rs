@@ -5,6 +5,7 @@
 //! another program occupies a core, the other cores do the work.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
@@ -18,7 +19,27 @@ const SPIN_DURATION: Duration = Duration::from_micros(50);
 /// Calls a closure, given as a pointer, on a piece. Type-erased, so that it fits into an atomic.
 type Call = unsafe fn(*const (), usize);
 
+/// What a thread computes, and so the pool that runs its jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Steps,
+    Images,
+}
+
+thread_local! {
+    static WORK: Cell<Work> = const { Cell::new(Work::Steps) };
+}
+
+/// Makes the calling thread one that encodes images: its jobs run in the pool for images. It has the priority of the
+/// threads of steps: with a lower one, images that are requested together are encoded one by one between the answers,
+/// and these are hardly ever computed together (docs/benchmarks/vision.md).
+pub(crate) fn encode_images() {
+    WORK.set(Work::Images);
+    crate::system::defer_to_others();
+}
+
 struct Pool {
+    work: Work,
     /// Pieces of the current job that are not taken. A thread takes one by decrementing this; it
     /// may then read the other fields until it reports the piece as done.
     left: AtomicUsize,
@@ -52,7 +73,7 @@ pub(crate) fn threads() -> usize {
 /// the calling thread alone if another job is running or this is part of one. Panics if a piece
 /// panics.
 pub(super) fn run<F: Fn(usize) + Sync>(pieces: usize, work: &F) {
-    let pool = if pieces > 1 && threads() > 1 { Some(Pool::global()) } else { None };
+    let pool = if pieces > 1 && threads() > 1 { Some(Pool::current()) } else { None };
     let turn = pool.map(|pool| (pool, pool.busy.try_lock()));
     match turn {
         Some((pool, Ok(_turn))) => pool.run(pieces, work),
@@ -62,9 +83,12 @@ pub(super) fn run<F: Fn(usize) + Sync>(pieces: usize, work: &F) {
 }
 
 impl Pool {
-    fn global() -> &'static Self {
-        static POOL: OnceLock<Pool> = OnceLock::new();
-        let pool = POOL.get_or_init(|| Self {
+    /// Returns the pool that runs the calling thread's jobs.
+    fn current() -> &'static Self {
+        static POOLS: [OnceLock<Pool>; 2] = [const { OnceLock::new() }; 2];
+        let work = WORK.get();
+        let pool = POOLS[work as usize].get_or_init(|| Self {
+            work,
             left: AtomicUsize::new(0),
             done: AtomicUsize::new(0),
             pieces: AtomicUsize::new(0),
@@ -77,7 +101,10 @@ impl Pool {
         });
         pool.workers.get_or_init(|| {
             let spawn = |index| {
-                let name = format!("engine-worker-{index}");
+                let name = match work {
+                    Work::Steps => format!("engine-worker-{index}"),
+                    Work::Images => format!("engine-image-{index}"),
+                };
                 std::thread::Builder::new().name(name).spawn(move || pool.work(index))
             };
             // If a thread cannot be started, the others do the work.
@@ -141,7 +168,10 @@ impl Pool {
 
     /// The loop of a pool thread.
     fn work(&self, index: usize) -> ! {
-        crate::system::defer_to_others();
+        match self.work {
+            Work::Steps => crate::system::defer_to_others(),
+            Work::Images => encode_images(),
+        }
         let mut idle_since = None;
         loop {
             if self.take() {
@@ -194,6 +224,42 @@ mod tests {
                     }
                 });
             }
+        });
+    }
+
+    #[test]
+    fn a_job_for_an_image_runs_beside_one_of_steps() {
+        let (started, release) = (AtomicBool::new(false), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                encode_images();
+                run(2, &|_| {
+                    started.store(true, Ordering::Release);
+                    while !release.load(Ordering::Acquire) {
+                        std::thread::yield_now();
+                    }
+                });
+            });
+            while !started.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            // The other pool is free, so its threads take pieces as soon as they have a core.
+            let names = Mutex::new(std::collections::BTreeSet::new());
+            let helped = |names: &std::collections::BTreeSet<String>| {
+                threads() == 1 || names.iter().any(|name| name.starts_with("engine-worker"))
+            };
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_secs(60) && !helped(&names.lock().unwrap()) {
+                run(100, &|_| {
+                    let name = std::thread::current().name().unwrap_or_default().to_owned();
+                    names.lock().unwrap().insert(name);
+                    std::thread::sleep(Duration::from_micros(20));
+                });
+            }
+            release.store(true, Ordering::Release);
+            let names = names.into_inner().unwrap();
+            assert!(helped(&names), "{names:?}");
+            assert!(names.iter().all(|name| !name.starts_with("engine-image")), "{names:?}");
         });
     }
 

@@ -4,6 +4,8 @@
 //! run time. On machines without a vector type here, [`Portable`] runs: plain arrays, as the
 //! compiler vectorizes them.
 
+pub(crate) mod pairs;
+
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 

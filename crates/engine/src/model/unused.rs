@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::ModelConfig;
+use crate::safetensors::TOWERS;
 use crate::{Checkpoint, LoadError};
 
 /// How many of them a message names.
@@ -54,8 +55,11 @@ fn is_harmless(name: &str, tied: bool, config: &ModelConfig) -> bool {
     // What makes logits of a row is not computed by a model of embeddings.
     let head = name == "output.weight" && config.pooling.is_some();
     // transformers takes the embedding where both are there.
-    let tied_head = name == "lm_head.weight" && tied;
+    let tied_head = ["lm_head.weight", "language_model.lm_head.weight"].contains(&name) && tied;
     // Frequencies that older versions of transformers saved; they follow from the config.
-    let frequencies = name.starts_with("model.") && name.ends_with(".rotary_emb.inv_freq");
-    head || tied_head || frequencies
+    let of_model = ["model.", "language_model."].iter().any(|prefix| name.starts_with(prefix));
+    let frequencies = of_model && name.ends_with(".rotary_emb.inv_freq");
+    // A model's tower is loaded by itself, and checked there.
+    let tower = config.mrope.is_some() && TOWERS.iter().any(|prefix| name.starts_with(prefix));
+    head || tied_head || frequencies || tower
 }

@@ -100,7 +100,10 @@ impl Compute {
         self.scheduler.schedule_into(Instant::now(), &mut plan);
         self.follow(&plan);
         if !plan.chunks.is_empty() {
-            match self.step(&plan) {
+            let began = Instant::now();
+            let stepped = self.step(&plan);
+            self.measure(&plan, began);
+            match stepped {
                 Ok(()) => {}
                 Err(StepError::DeviceLost(problem)) => return Err(HaltReason::DeviceLost(problem)),
                 Err(StepError::ModelChanged(problem)) => {
@@ -118,6 +121,15 @@ impl Compute {
         self.gauges.running.store(self.scheduler.num_running(), Ordering::Relaxed);
         self.gauges.steps.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Adds a step to the counters.
+    fn measure(&self, plan: &StepPlan, began: Instant) {
+        let tokens: usize = plan.chunks.iter().map(|chunk| chunk.len).sum();
+        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.gauges.computed_steps.fetch_add(1, Ordering::Relaxed);
+        self.gauges.step_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
+        self.gauges.step_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
     /// Takes submitted jobs, and sleeps if there is nothing else to do; returns false to stop.

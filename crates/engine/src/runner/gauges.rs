@@ -18,6 +18,12 @@ pub(super) struct Gauges {
     pub(super) cached_prompt_tokens: AtomicU64,
     /// Preemptions so far.
     pub(super) preemptions: AtomicU64,
+    /// Steps so far that computed something.
+    pub(super) computed_steps: AtomicU64,
+    /// Tokens that they computed.
+    pub(super) step_tokens: AtomicU64,
+    /// Microseconds that they took.
+    pub(super) step_micros: AtomicU64,
     /// Set to stop the thread before the next step.
     pub(super) stop: AtomicBool,
     /// Set when the thread takes no more jobs.

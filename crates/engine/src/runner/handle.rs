@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use chat::Sampling;
 use grammar::ConstraintError;
@@ -33,6 +34,7 @@ use crate::sample::recommended;
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
 use crate::system::GpuUse;
 use crate::text::{AnswerStart, Tokenizer};
+use crate::vision::{Family, Image, ResizedImage, VideoFrames};
 use crate::{Checkpoint, LoadError, ModelFile};
 
 /// A loaded model that accepts requests. Cheap to clone; dropping the last handle stops the engine.
@@ -52,6 +54,7 @@ struct Handle {
     reader: PromptReader,
     constraints: Constraints,
     gauges: Arc<Gauges>,
+    pages: PageAllocator,
     next_id: AtomicU64,
     /// `None` after shutdown. The thread sleeps on the receiver when it is idle.
     jobs: Mutex<Option<Sender<Box<Job>>>>,
@@ -67,6 +70,12 @@ pub struct EngineLoad {
     pub waiting: usize,
     /// The maximum number of running generations.
     pub capacity: usize,
+    /// Pages of the KV cache that running generations hold.
+    pub held_pages: usize,
+    /// Pages of the KV cache that are kept for prompts with the same beginning; they are free for others.
+    pub cached_pages: usize,
+    /// All pages of the KV cache.
+    pub total_pages: usize,
 }
 
 /// Totals of an engine since its start.
@@ -78,6 +87,12 @@ pub struct EngineTotals {
     pub cached_prompt_tokens: u64,
     /// The number of preemptions: generations that had to wait again because KV memory was used up.
     pub preemptions: u64,
+    /// The steps that computed something.
+    pub computed_steps: u64,
+    /// The tokens that these steps computed, of prompts and answers.
+    pub step_tokens: u64,
+    /// The time that they took, with sampling.
+    pub step_time: Duration,
 }
 
 impl Engine {
@@ -119,13 +134,14 @@ impl Engine {
         let backend = backend.with_simulated_device_loss(options.lose_device_after);
         let limits = Limits { max_batch: info.max_batch, step_tokens: options.step_tokens };
         let gauges = Arc::new(Gauges::default());
+        let pages_of_kv = PageAllocator::new(pages);
         let (jobs, inbox) = mpsc::channel();
         let compute = Compute {
             backend,
             workspace: Workspace::default(),
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
-            scheduler: Scheduler::new(limits, PageAllocator::new(pages)),
+            scheduler: Scheduler::new(limits, pages_of_kv.clone()),
             sinks: HashMap::new(),
             draws: Vec::new(),
             ends: tokenizer.ends().to_vec(),
@@ -160,6 +176,7 @@ impl Engine {
         let is_on_cpu = parts.iter().any(|(place, _)| matches!(place, Place::Cpu));
         let cores = if is_on_cpu { Cores::for_cpu_model() } else { Cores::Spare };
         let reader = PromptReader {
+            name: info.name.clone().unwrap_or_else(|| info.architecture.clone()),
             tokenizer,
             template,
             config,
@@ -177,6 +194,7 @@ impl Engine {
             reader,
             constraints: Constraints::new(cores),
             gauges,
+            pages: pages_of_kv,
             next_id: AtomicU64::new(0),
             jobs: Mutex::new(Some(jobs)),
             thread: Mutex::new(Some(thread)),
@@ -230,16 +248,25 @@ impl Engine {
         let gauges = &self.0.gauges;
         let running = gauges.running.load(Ordering::Relaxed);
         let in_flight = gauges.in_flight.load(Ordering::Relaxed);
+        let pages = &self.0.pages;
         EngineLoad {
             running,
             waiting: in_flight.saturating_sub(running),
             capacity: self.0.info.max_batch,
+            held_pages: pages.total_pages() - pages.free_pages(),
+            cached_pages: pages.cached_pages(),
+            total_pages: pages.total_pages(),
         }
     }
 
     /// Returns the numbers of images that were encoded, and of those that were found; `None` if it sees none.
     pub fn images(&self) -> Option<(u64, u64)> {
         self.0.reader.vision.as_ref().map(|vision| vision.encoder().counts())
+    }
+
+    /// Returns the family by which it sees; `None` if it sees no images.
+    pub fn vision_family(&self) -> Option<Family> {
+        self.0.reader.vision.as_ref().map(|vision| vision.encoder().tower().spec().family)
     }
 
     /// Returns the totals since the start.
@@ -249,6 +276,9 @@ impl Engine {
             computed_prompt_tokens: gauges.computed_prompt_tokens.load(Ordering::Relaxed),
             cached_prompt_tokens: gauges.cached_prompt_tokens.load(Ordering::Relaxed),
             preemptions: gauges.preemptions.load(Ordering::Relaxed),
+            computed_steps: gauges.computed_steps.load(Ordering::Relaxed),
+            step_tokens: gauges.step_tokens.load(Ordering::Relaxed),
+            step_time: Duration::from_micros(gauges.step_micros.load(Ordering::Relaxed)),
         }
     }
 
@@ -292,14 +322,60 @@ impl Engine {
         &self.0.reader.tokenizer
     }
 
-    /// Tokenizes the prompt on this thread and sends it to the compute thread.
+    /// Resizes an image for a prompt, to a number of pixels between `min` and `max`; the model's bounds apply if they
+    /// are `None`, and the engine's maximum in any case.
+    ///
+    /// # Errors
+    /// If the model takes no images, the image is too narrow, or the bounds leave no size.
+    pub fn resize_image(
+        &self,
+        image: &Image,
+        min: Option<u64>,
+        max: Option<u64>,
+    ) -> Result<ResizedImage, GenerateError> {
+        self.0.reader.vision()?.resize(image, min, max)
+    }
+
+    /// Chooses the frames of a video for a prompt, of which `times` are the times of all frames in seconds and `fps` the
+    /// frames per second in the mean. A frame gets a number of pixels between `min` and `max`, as far as the model's
+    /// bounds and the engine's maximum for a video allow.
+    ///
+    /// # Errors
+    /// If the model takes no videos, the video has no frames, or its rate is no positive number.
+    pub fn choose_frames(
+        &self,
+        times: &[f64],
+        fps: f64,
+        min: Option<u64>,
+        max: Option<u64>,
+    ) -> Result<VideoFrames, GenerateError> {
+        self.0.reader.vision()?.choose_frames(times, fps, min, max)
+    }
+
+    /// Tokenizes the prompt on this thread and sends it to the compute thread. Waits until its images are encoded.
+    ///
+    /// # Errors
+    /// If the request is invalid for the model, or the engine has stopped.
     pub fn submit(&self, request: &Request) -> Result<Generation, GenerateError> {
+        self.submit_unless(request, &|| false)
+    }
+
+    /// Submits a request unless `given_up` returns true while it waits for its images.
+    ///
+    /// # Errors
+    /// Those of [`Self::submit`], and [`GenerateError::GivenUp`].
+    pub fn submit_unless(
+        &self,
+        request: &Request,
+        given_up: &dyn Fn() -> bool,
+    ) -> Result<Generation, GenerateError> {
         let handle = &*self.0;
         if !self.is_running() {
             return Err(GenerateError::Stopped);
         }
         let adapter = handle.adapter(request.adapter.as_deref())?;
-        let ReadPrompt { tokens, injected, max_tokens, start } = handle.reader.read(request)?;
+        let ReadPrompt { tokens, injected, max_tokens, start } =
+            handle.reader.read(request, given_up)?;
         let begin = |constraint| handle.constraints.begin(constraint, &handle.reader.tokenizer);
         let constraint = request.constraint.as_ref().map(begin).transpose();
         let refused = |error: ConstraintError| GenerateError::InvalidRequest(error.to_string());

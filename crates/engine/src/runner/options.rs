@@ -29,7 +29,8 @@ pub struct EngineOptions {
     pub step_tokens: usize,
     /// Adapters to load beside the model, for requests that name them.
     pub adapters: Vec<AdapterSource>,
-    /// The projector (mmproj) of a model that sees. If `None`: the only one in the folder of the model's GGUF file.
+    /// The projector (mmproj) of a model that sees. If `None`: the tower in the model's folder of safetensors, or the
+    /// only projector in the folder of its GGUF file.
     pub projector: Option<PathBuf>,
     /// How images are encoded.
     pub images: EncoderOptions,

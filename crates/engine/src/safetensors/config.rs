@@ -9,9 +9,9 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::json::Object;
-use super::{CONFIG as FILE, SafetensorsError, other_keys};
+use super::{CONFIG as FILE, SafetensorsError, other_keys, seeing};
 use crate::LoadError;
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, MropeOrder};
 use crate::gguf::{Array, Metadata, Value};
 
 /// Integers of mixture-of-experts models: GGUF's key after the architecture, and the config's keys.
@@ -54,6 +54,9 @@ const YARN: [&str; 8] = [
 /// Keys of M-RoPE beside those of a scaling.
 const MROPE: [&str; 2] = ["mrope_section", "mrope_interleaved"];
 
+/// GGUF's key of the pairs that turn by time, height and width.
+const SECTIONS: &str = "rope.dimension_sections";
+
 /// Types of a scaling that leave the frequencies as they are.
 const UNSCALED: [&str; 2] = ["default", "mrope"];
 
@@ -61,8 +64,12 @@ const UNSCALED: [&str; 2] = ["default", "mrope"];
 pub(super) struct Facts {
     /// The number of the embedding's rows.
     pub(super) vocab: usize,
+    /// The number of experts of a layer.
+    pub(super) experts: usize,
     /// Whether the embedding is also the head, if the config says so.
     pub(super) tied: Option<bool>,
+    /// Whether the model sees images.
+    pub(super) sees: bool,
 }
 
 /// Translates the config of a folder.
@@ -72,9 +79,11 @@ pub(super) fn read(
     metadata: &mut Metadata,
 ) -> Result<Facts, LoadError> {
     let damaged = |problem| super::damaged(metadata.label(), problem);
-    let architecture = architecture(config, metadata)?;
+    let known = architecture(config, metadata)?;
+    let architecture = known.name;
     other_keys::refuse_prequantized_weights(folder, config, metadata)?;
-    other_keys::refuse_non_generative_models(config, metadata)?;
+    let sees = known.mrope.is_some();
+    other_keys::refuse_non_generative_models(sees, config, metadata)?;
     refuse_unsupported_scalings(config, metadata)?;
     other_keys::refuse_unsupported_values(architecture, config, metadata)?;
     refuse_unsupported_experts(architecture, config, metadata)?;
@@ -88,7 +97,8 @@ pub(super) fn read(
         let value = value.ok_or_else(|| damaged(config.missing(name, "an integer from 1")))?;
         set(key, Value::Int(value.into()), name);
     }
-    if architecture.ends_with("moe") {
+    let mut experts = 0;
+    if known.experts.is_some() {
         for (key, names) in EXPERTS {
             let found = names.iter().map(|name| Ok((*name, config.integer(name)?)));
             let found = found.collect::<Result<Vec<_>, _>>().map_err(damaged)?;
@@ -96,6 +106,9 @@ pub(super) fn read(
             let value = said.next();
             let (name, value) =
                 value.ok_or_else(|| damaged(config.missing(names[0], "an integer from 1")))?;
+            if key == EXPERTS[0].0 {
+                experts = usize::try_from(value).unwrap_or(usize::MAX);
+            }
             set(key, Value::Int(value.into()), name);
         }
         let shared = "shared_expert_intermediate_size";
@@ -112,8 +125,12 @@ pub(super) fn read(
     let epsilon = config.number("rms_norm_eps").map_err(damaged)?;
     let epsilon = epsilon.ok_or_else(|| damaged(config.missing("rms_norm_eps", "above 0")))?;
     set("attention.layer_norm_rms_epsilon", Value::Float(epsilon), "rms_norm_eps");
-    for (key, value, origin) in rope(architecture, config).map_err(damaged)? {
+    for (key, value, origin) in rope(known, config).map_err(damaged)? {
         set(key, value, origin);
+    }
+    if known.deepstack {
+        let blocks = config.integers(seeing::DEEPSTACK).map_err(damaged)?.unwrap_or_default();
+        set("n_deepstack_layers", Value::Int(blocks.len() as i128), seeing::DEEPSTACK);
     }
     let vocab = config.integer("vocab_size").map_err(damaged)?;
     let vocab = vocab.ok_or_else(|| damaged(config.missing("vocab_size", "an integer from 1")))?;
@@ -124,23 +141,22 @@ pub(super) fn read(
     for (key, value, origin) in values {
         metadata.insert(&key, value, origin);
     }
-    Ok(Facts { vocab: usize::try_from(vocab).unwrap_or(usize::MAX), tied })
+    let vocab = usize::try_from(vocab).unwrap_or(usize::MAX);
+    Ok(Facts { vocab, experts, tied, sees })
 }
 
-fn architecture(config: &Object, metadata: &Metadata) -> Result<&'static str, LoadError> {
-    let supported =
-        || Architecture::ALL.into_iter().filter_map(|one| Some((one.model_type?, one.name)));
-    let known = || supported().map(|(theirs, _)| theirs).collect::<Vec<_>>().join(", ");
+fn architecture(config: &Object, metadata: &Metadata) -> Result<Architecture, LoadError> {
     let damaged = |problem| super::damaged(metadata.label(), problem);
     let name = config.text("model_type").map_err(damaged)?;
     let name = name.ok_or_else(|| damaged(config.missing("model_type", "a text, like qwen3")))?;
-    match supported().find(|(theirs, _)| *theirs == name) {
-        Some((_, ours)) => Ok(ours),
-        None => Err(metadata.unsupported(format!(
+    Architecture::of_model_type(name).ok_or_else(|| {
+        let known: Vec<&str> =
+            Architecture::ALL.iter().flat_map(|one| one.model_types).copied().collect();
+        metadata.unsupported(format!(
             "its architecture is {name:?} (model_type of {FILE}); supported are {}",
-            known()
-        ))),
-    }
+            known.join(", ")
+        ))
+    })
 }
 
 /// Refuses configs that scale positions in a way that the decoder does not.
@@ -183,6 +199,7 @@ fn refuse_unsupported_experts(
     let rules: &[(&str, bool, bool)] = match architecture {
         "qwen2moe" => &[("norm_topk_prob", false, false), ("qkv_bias", true, true)],
         "qwen3moe" => &[("norm_topk_prob", true, false)],
+        "qwen3vlmoe" => &[("norm_topk_prob", true, true)],
         _ => return Ok(()),
     };
     let rules = rules
@@ -208,7 +225,7 @@ fn refuse_unsupported_experts(
 /// Reads the base of the frequencies and their scaling: from `rope_theta` and `rope_scaling`, or from
 /// `rope_parameters`, which transformers 5 writes for both.
 fn rope(
-    architecture: &str,
+    architecture: Architecture,
     config: &Object,
 ) -> Result<Vec<(&'static str, Value, &'static str)>, SafetensorsError> {
     let mut values = Vec::new();
@@ -239,9 +256,9 @@ fn rope(
             Some(kind) => Some(kind),
             None => scaling.text("type")?,
         };
-        let interleaved = architecture.starts_with("qwen3vl");
+        let interleaved = architecture.mrope == Some(MropeOrder::Interleaved);
         if scaling.flag("mrope_interleaved")?.is_some_and(|flag| flag != interleaved) {
-            let expected = format!("{interleaved} in a {architecture} model");
+            let expected = format!("{interleaved} in a {} model", architecture.name);
             let key = format!("{key}.mrope_interleaved");
             return Err(scaling.wrong(&key, expected, &(!interleaved).into()));
         }
@@ -252,7 +269,7 @@ fn rope(
             );
         }
         if let Some(sections) = sections {
-            values.push(("rope.dimension_sections", Value::Array(Array::Int(sections)), key));
+            values.push((SECTIONS, Value::Array(Array::Int(sections)), key));
         }
         let Some(kind) = kind.filter(|kind| !UNSCALED.contains(kind)) else { continue };
         values.push(("rope.scaling.type", Value::String(kind.to_owned()), key));
@@ -268,6 +285,11 @@ fn rope(
             let length = Value::Int(length.into());
             values.push(("rope.scaling.original_context_length", length, key));
         }
+    }
+    if architecture.mrope.is_some() && values.iter().all(|(key, ..)| *key != SECTIONS) {
+        return Err(
+            config.missing("mrope_section", "three integers, in rope_scaling or rope_parameters")
+        );
     }
     Ok(values)
 }

@@ -3,7 +3,9 @@
 //!
 //! - `shards`: opens the files with the weights and checks their headers and the index
 //! - `names`: maps the decoder's tensor names to those in the files
-//! - `config`, `other_keys`, `tokenizer`: translate the JSON files to GGUF's metadata, which is then checked
+//! - `config`, `other_keys`, `tokenizer`: translate the JSON files to GGUF's metadata, which is then checked;
+//!   `seeing`: finds the text model's part in the config of a model that sees
+//! - `load`: loads tensors; `packed`: those of experts that are stored together
 //! - `quantize`: converts f32, f16 and bf16 to the formats of the matrix products
 //! - `json`: reads a file of limited size, key by key
 //! - `file`: a single file of tensors, such as an adapter
@@ -15,9 +17,12 @@
 mod config;
 mod file;
 mod json;
+mod load;
 mod names;
 mod other_keys;
+mod packed;
 mod quantize;
+mod seeing;
 mod shards;
 mod tokenizer;
 
@@ -32,19 +37,26 @@ use candle_core::quantized::GgmlDType;
 pub use crate::error::SafetensorsError;
 pub(crate) use file::TensorFile;
 pub(crate) use json::Object;
+pub(crate) use load::{Matrix, Rows};
+pub(crate) use names::TOWERS;
 pub(crate) use shards::{INDEX, SINGLE_FILE, files_of_index};
 pub(crate) use tokenizer::FILES as TOKENIZER_FILES;
 
 use crate::error::LoadError;
-use crate::files::Bytes;
 use crate::gguf::Metadata;
 use crate::quantization::Quantization;
 use crate::stored_tensor::{StoredTensor, layer_of};
+use config::Facts;
+use names::Names;
 use quantize::Target;
-use shards::{Entry, Float, Shards};
+use shards::{Entry, Shards};
 
 /// The file with the model's configuration.
 pub(crate) const CONFIG: &str = "config.json";
+
+/// The files with the normalization and the sizes of images; the second is that of newer versions of transformers.
+pub(crate) const PREPROCESSOR: &str = "preprocessor_config.json";
+pub(crate) const PROCESSOR: &str = "processor_config.json";
 
 /// A transformers model in a folder, open for reading. Cheap to clone.
 #[derive(Clone)]
@@ -53,19 +65,15 @@ pub struct SafetensorsModel(Arc<Inner>);
 struct Inner {
     metadata: Metadata,
     shards: Shards,
+    /// What the decoder's tensors are called in the files.
+    names: Names,
     quantization: Quantization,
     /// The number of the embedding's rows by the config.
     vocab: usize,
+    /// The number of experts of a layer by the config.
+    experts: usize,
     /// Whether the embedding is also the head.
     tied: bool,
-}
-
-/// A loaded matrix.
-pub(crate) enum Matrix {
-    /// In a quantized format, row by row.
-    Quantized(GgmlDType, Vec<u8>),
-    /// `[outputs, inputs]` as f32.
-    Exact(Vec<f32>),
 }
 
 impl std::fmt::Debug for SafetensorsModel {
@@ -90,7 +98,7 @@ impl SafetensorsModel {
         let label = folder.display().to_string();
         let damaged = |problem| self::damaged(&label, problem);
         let mut metadata = Metadata::new(label.clone());
-        let config = Object::read(folder, CONFIG).map_err(damaged)?.ok_or_else(|| {
+        let config = seeing::text_config(folder).map_err(damaged)?.ok_or_else(|| {
             damaged(SafetensorsError::MissingFile {
                 name: CONFIG.to_owned(),
                 needed:
@@ -100,10 +108,12 @@ impl SafetensorsModel {
         })?;
         let facts = config::read(folder, &config, &mut metadata)?;
         let shards = Shards::open(folder).map_err(damaged)?;
-        tokenizer::read(folder, &config, facts.vocab, &mut metadata)?;
-        let tied = facts.tied.unwrap_or_else(|| !shards.tensors.contains_key(names::HEAD));
-        let model =
-            Self(Arc::new(Inner { metadata, shards, quantization, vocab: facts.vocab, tied }));
+        tokenizer::read(folder, &config, &facts, &mut metadata)?;
+        let names = Names::of(|name| shards.tensors.contains_key(name));
+        let tied = facts.tied.unwrap_or_else(|| !shards.tensors.contains_key(names.head));
+        let Facts { vocab, experts, .. } = facts;
+        let inner = Inner { metadata, shards, names, quantization, vocab, experts, tied };
+        let model = Self(Arc::new(inner));
         model.log_quantization_fallbacks();
         Ok(model)
     }
@@ -115,7 +125,7 @@ impl SafetensorsModel {
     pub(crate) fn check_config(folder: &Path) -> Result<(), LoadError> {
         let label = folder.display().to_string();
         let mut metadata = Metadata::new(label.clone());
-        let config = Object::read(folder, CONFIG).map_err(|problem| damaged(&label, problem))?;
+        let config = seeing::text_config(folder).map_err(|problem| damaged(&label, problem))?;
         config.map_or(Ok(()), |config| config::read(folder, &config, &mut metadata).map(drop))
     }
 
@@ -146,13 +156,15 @@ impl SafetensorsModel {
 
     /// Returns the bytes of the embedding in its file.
     pub(crate) fn embedding_bytes(&self) -> usize {
-        self.0.shards.tensors.get(names::EMBEDDING).map_or(0, |entry| entry.len)
+        self.0.shards.tensors.get(&self.0.names.embedding()).map_or(0, |entry| entry.len)
     }
 
     /// Returns all tensors of the decoder, in no particular order. An embedding that is not the head takes no memory.
     pub(crate) fn stored(&self) -> impl Iterator<Item = StoredTensor> {
+        let Inner { names, tied, .. } = *self.0;
+        let (embedding, layers) = (names.embedding(), names.layers());
         let tensors = self.0.shards.tensors.iter();
-        tensors.filter(|(name, _)| names::is_known(name)).filter_map(|(name, entry)| {
+        tensors.filter(move |(name, _)| names.is_known(name)).filter_map(move |(name, entry)| {
             let is_matrix = entry.shape.len() > 1;
             let weights = entry.shape.iter().product();
             let target = match self.target(name, entry) {
@@ -160,10 +172,10 @@ impl SafetensorsModel {
                 None if is_matrix => Target { dtype: GgmlDType::F32, fell_back: false },
                 None => return None,
             };
-            let in_file = name == names::EMBEDDING && !self.0.tied;
+            let in_file = *name == embedding && !tied;
             let bytes = if in_file { 0 } else { target.bytes(weights) };
-            (name != names::HEAD || !self.0.tied).then_some(StoredTensor {
-                layer: layer_of(name, names::LAYERS),
+            (name != names.head || !tied).then_some(StoredTensor {
+                layer: layer_of(name, &layers),
                 dtype: target.dtype,
                 is_matrix,
                 weights,
@@ -174,24 +186,31 @@ impl SafetensorsModel {
 
     /// Returns the target format of a tensor; `None` if it is not a matrix.
     fn target(&self, name: &str, entry: &Entry) -> Option<Target> {
-        match entry.shape.as_slice() {
-            [_] => Some(Target { dtype: GgmlDType::F32, fell_back: false }),
-            [_, _] if names::stays_unquantized(name) => {
-                Some(Target { dtype: GgmlDType::F32, fell_back: false })
-            }
-            [.., inputs] => {
-                let is_head = name == names::HEAD || name == names::EMBEDDING;
-                Some(Target::new(self.0.quantization, is_head, *inputs))
-            }
-            [] => None,
+        if entry.shape.len() == 1 || self.0.names.stays_unquantized(name) {
+            return Some(Target { dtype: GgmlDType::F32, fell_back: false });
+        }
+        let inputs = self.inputs(name, entry)?;
+        Some(Target::new(self.0.quantization, self.is_head(name), inputs))
+    }
+
+    /// Returns the length of the rows of a tensor; `None` if it is a single number.
+    fn inputs(&self, name: &str, entry: &Entry) -> Option<usize> {
+        match self.0.names.is_packed(name) {
+            true => Some(self.packed_inputs(name, entry)),
+            false => entry.shape.last().copied(),
         }
     }
 
+    /// Returns whether a tensor is the head, or the embedding, which may be the head.
+    fn is_head(&self, name: &str) -> bool {
+        name == self.0.names.head || name == self.0.names.embedding()
+    }
+
     fn log_quantization_fallbacks(&self) {
-        let tensors = self.0.shards.tensors.iter();
-        let matrices = tensors.filter(|(name, entry)| {
-            names::is_known(name) && entry.shape.len() > 1 && *name != names::EMBEDDING
-                || *name == names::EMBEDDING && self.0.tied
+        let embedding = self.0.names.embedding();
+        let matrices = self.0.shards.tensors.iter().filter(|(name, entry)| {
+            let is_computed = **name != embedding || self.0.tied;
+            self.0.names.is_known(name) && entry.shape.len() > 1 && is_computed
         });
         let (mut all, mut fallen): (usize, Vec<(usize, GgmlDType)>) = (0, Vec::new());
         for (name, entry) in matrices {
@@ -199,7 +218,7 @@ impl SafetensorsModel {
             let Some(target) = self.target(name, entry).filter(|target| target.fell_back) else {
                 continue;
             };
-            fallen.push((entry.shape[entry.shape.len() - 1], target.dtype));
+            fallen.push((self.inputs(name, entry).unwrap_or(0), target.dtype));
         }
         let count = fallen.len();
         fallen.sort_by_key(|(inputs, _)| *inputs);
@@ -226,156 +245,12 @@ impl SafetensorsModel {
         damaged(self.label(), problem)
     }
 
-    /// Finds a tensor by the decoder's name: its name in the files, and its location.
-    fn find(&self, name: &str) -> Option<(String, &Entry)> {
-        let theirs = names::transformers_name(name)?;
-        let entry = self.0.shards.tensors.get(&theirs)?;
-        Some((theirs, entry))
-    }
-
-    /// Finds a tensor by the decoder's name, and checks its shape and that its format is supported.
-    fn require(&self, name: &str, shape: &[usize]) -> Result<(String, &Entry, Float), LoadError> {
-        let Some((tensor, entry)) = self.find(name) else {
-            let tensor = names::transformers_name(name).unwrap_or_else(|| name.to_owned());
-            let hint = match tensor == names::HEAD {
-                true => {
-                    ", though config.json says that the embedding is not the head \
-                         (tie_word_embeddings is false)"
-                }
-                false => "",
-            };
-            return Err(self.error(SafetensorsError::MissingTensor { tensor, hint }));
-        };
-        if entry.shape != shape {
-            return Err(self.error(SafetensorsError::WrongShape {
-                tensor,
-                found: entry.shape.clone(),
-                expected: shape.to_vec(),
-            }));
-        }
-        match entry.float() {
-            Some(float) => Ok((tensor, entry, float)),
-            None => Err(self.metadata().unsupported(format!(
-                "tensor {tensor:?} has the type {}, which is not supported; supported are F32, F16 and \
-                 BF16",
-                entry.dtype
-            ))),
-        }
-    }
-
-    /// Checks a tensor by the decoder's name, without its numbers. Returns its name in the files.
-    ///
-    /// # Errors
-    /// Returns an error if it is missing, or has another shape or type.
-    pub(crate) fn check(&self, name: &str, shape: &[usize]) -> Result<String, LoadError> {
-        self.require(name, shape).map(|(theirs, ..)| theirs)
-    }
-
-    /// Loads a matrix `[outputs, inputs]` by the decoder's name, in its target format.
-    ///
-    /// # Errors
-    /// Returns an error if it is missing, has another shape or type, or has a number that is not finite.
-    pub(crate) fn matrix(
-        &self,
-        name: &str,
-        outputs: usize,
-        inputs: usize,
-    ) -> Result<Matrix, LoadError> {
-        let (tensor, entry, float) = self.require(name, &[outputs, inputs])?;
-        let bytes = self.data(entry)?;
-        let is_head = tensor == names::HEAD || tensor == names::EMBEDDING;
-        let target = Target::new(self.0.quantization, is_head, inputs);
-        let (matrix, finite) =
-            if target.dtype == GgmlDType::F32 {
-                let (numbers, finite) = quantize::widen_all(float, &bytes);
-                (Matrix::Exact(numbers), finite)
-            } else {
-                let (bytes, finite) = quantize::quantize(float, &bytes, inputs, target.dtype)
-                    .map_err(|error| LoadError::Compute {
-                        file: self.label().to_owned(),
-                        problem: format!("tensor {tensor:?}: {error}"),
-                    })?;
-                (Matrix::Quantized(target.dtype, bytes), finite)
-            };
-        if finite { Ok(matrix) } else { Err(self.error(SafetensorsError::NotFinite { tensor })) }
-    }
-
-    /// Loads a vector as f32.
-    ///
-    /// # Errors
-    /// Returns the errors of [`matrix`](Self::matrix).
-    pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
-        self.exact(name, &[len])
-    }
-
-    /// Loads all numbers of a tensor as f32, row by row.
-    ///
-    /// # Errors
-    /// Returns the errors of [`matrix`](Self::matrix).
-    pub(crate) fn exact(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
-        let (tensor, entry, float) = self.require(name, shape)?;
-        let mut numbers = vec![0.0; shape.iter().product()];
-        match quantize::widen(float, &self.data(entry)?, &mut numbers) {
-            true => Ok(numbers),
-            false => Err(self.error(SafetensorsError::NotFinite { tensor })),
-        }
-    }
-
-    fn data(&self, entry: &Entry) -> Result<Bytes<'static>, LoadError> {
-        self.0.shards.data(entry).map_err(|problem| self.error(problem))
-    }
-
     /// Checks that no file with weights was written to since it was opened.
     ///
     /// # Errors
     /// Returns an error if a size or modification time has changed.
     pub(crate) fn check_unchanged(&self) -> Result<(), LoadError> {
         self.0.shards.check_unchanged().map_err(|problem| self.error(problem))
-    }
-
-    /// Returns the rows of a matrix `[rows, width]`, which are read from its file one by one.
-    ///
-    /// # Errors
-    /// Returns the errors of [`matrix`](Self::matrix), except that the numbers are not checked.
-    pub(crate) fn rows(&self, name: &str, rows: usize, width: usize) -> Result<Rows, LoadError> {
-        let (_, entry, float) = self.require(name, &[rows, width])?;
-        Ok(Rows { model: self.clone(), entry: entry.clone(), float })
-    }
-}
-
-/// The rows of a matrix, read from their file one by one.
-#[derive(Debug)]
-pub(crate) struct Rows {
-    model: SafetensorsModel,
-    entry: Entry,
-    float: Float,
-}
-
-impl Rows {
-    /// Returns `[rows, width]`.
-    pub(crate) fn shape(&self) -> (usize, usize) {
-        (self.entry.shape[0], self.entry.shape[1])
-    }
-
-    /// Reads one row, `[width]`, through `buffer`; `index` must be in range.
-    ///
-    /// # Errors
-    /// Returns an error if it can't be read.
-    pub(crate) fn read(
-        &self,
-        index: usize,
-        out: &mut [f32],
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), SafetensorsError> {
-        buffer.resize(out.len() * self.float.size(), 0);
-        self.model.0.shards.read(&self.entry, index * buffer.len(), buffer)?;
-        quantize::widen(self.float, buffer, out);
-        Ok(())
-    }
-
-    /// Same as [`SafetensorsModel::check_unchanged`].
-    pub(crate) fn check_unchanged(&self) -> Result<(), LoadError> {
-        self.model.check_unchanged()
     }
 }
 

@@ -10,8 +10,15 @@ use super::json::Object;
 use crate::LoadError;
 use crate::gguf::Metadata;
 
-/// The suffix of generative models' names in `architectures`.
-const GENERATIVE_SUFFIX: &str = "ForCausalLM";
+/// The names of supported models in `architectures`: of text models and of models that see.
+const TEXT_MODELS: [&str; 4] =
+    ["Qwen2ForCausalLM", "Qwen2MoeForCausalLM", "Qwen3ForCausalLM", "Qwen3MoeForCausalLM"];
+const SEEING_MODELS: [&str; 4] = [
+    "Qwen2VLForConditionalGeneration",
+    "Qwen2_5_VLForConditionalGeneration",
+    "Qwen3VLForConditionalGeneration",
+    "Qwen3VLMoeForConditionalGeneration",
+];
 
 /// Parts of the names of classification and reward models in `architectures`.
 const SCORING_MODEL_PARTS: [&str; 6] =
@@ -151,9 +158,11 @@ pub(super) fn refuse_prequantized_weights(
 
 /// Refuses models that do not generate text, and those that need custom code.
 pub(super) fn refuse_non_generative_models(
+    sees: bool,
     config: &Object,
     metadata: &Metadata,
 ) -> Result<(), LoadError> {
+    let supported = if sees { SEEING_MODELS } else { TEXT_MODELS };
     let names = config.get("architectures").and_then(Json::as_array);
     for name in names.into_iter().flatten().filter_map(Json::as_str) {
         if SCORING_MODEL_PARTS.iter().any(|part| name.contains(part)) {
@@ -162,13 +171,11 @@ pub(super) fn refuse_non_generative_models(
                  and not text: choose a model that writes text"
             )));
         }
-        let is_known = name
-            .strip_suffix(GENERATIVE_SUFFIX)
-            .is_some_and(|family| ["Qwen2", "Qwen2Moe", "Qwen3", "Qwen3Moe"].contains(&family));
-        if !is_known {
+        if !supported.contains(&name) {
+            let [others @ .., last] = &supported;
             return Err(metadata.unsupported(format!(
-                "it is a {name:?} (architectures of {FILE}); supported are Qwen2{GENERATIVE_SUFFIX}, \
-                 Qwen2Moe{GENERATIVE_SUFFIX}, Qwen3{GENERATIVE_SUFFIX} and Qwen3Moe{GENERATIVE_SUFFIX}"
+                "it is a {name:?} (architectures of {FILE}); supported are {} and {last}",
+                others.join(", ")
             )));
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use candle_core::quantized::{GgmlDType, ggml_file};
 
+use super::shards::Float;
 use super::*;
 use crate::gguf::GgufFile;
 

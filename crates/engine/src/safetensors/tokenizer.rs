@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::SafetensorsError;
+use super::config::Facts;
 use super::json::{self, Object};
 use crate::LoadError;
 use crate::gguf::{Array, Metadata, Value};
@@ -21,10 +22,17 @@ const FILE: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const GENERATION: &str = "generation_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
+/// The template of a model that sees, as older versions of transformers saved it.
+const PROCESSOR_TEMPLATE: &str = "chat_template.json";
 
 /// The tokenizer's files, and whether each is required.
-pub(crate) const FILES: [(&str, bool); 4] =
-    [(FILE, true), (CONFIG, false), (GENERATION, false), (TEMPLATE, false)];
+pub(crate) const FILES: [(&str, bool); 5] = [
+    (FILE, true),
+    (CONFIG, false),
+    (GENERATION, false),
+    (TEMPLATE, false),
+    (PROCESSOR_TEMPLATE, false),
+];
 
 /// The fields of `tokenizer.json` that are used.
 #[derive(Deserialize)]
@@ -71,11 +79,11 @@ enum Merge {
     Pair(String, String),
 }
 
-/// Translates the tokenizer, for a model with rows for `vocab` tokens, and the chat template.
+/// Translates the tokenizer and the chat template.
 pub(super) fn read(
     folder: &Path,
     config: &Object,
-    vocab: usize,
+    facts: &Facts,
     metadata: &mut Metadata,
 ) -> Result<(), LoadError> {
     let label = metadata.label().to_owned();
@@ -88,7 +96,7 @@ pub(super) fn read(
     })?;
     let family = check(&tokenizer)
         .map_err(|problem| metadata.unsupported(format!("its tokenizer ({FILE}): {problem}")))?;
-    let (tokens, kinds) = tokens(&tokenizer, vocab).map_err(damaged)?;
+    let (tokens, kinds) = tokens(&tokenizer, facts.vocab).map_err(damaged)?;
     let ids: HashMap<&str, u32> =
         (0..).zip(&tokens).map(|(id, text)| (text.as_str(), id)).collect();
     let merges = tokenizer.model.merges.into_iter().map(|merge| match merge {
@@ -134,7 +142,15 @@ pub(super) fn read(
     if let Some(generation) = &generation {
         sampling(generation, metadata);
     }
-    if let Some(template) = template(folder, settings.as_ref()).map_err(damaged)? {
+    let template = match facts.sees {
+        true => processor_template(folder).map_err(damaged)?,
+        false => None,
+    };
+    let template = match template {
+        Some(template) => Some(template),
+        None => template_of(folder, settings.as_ref()).map_err(damaged)?,
+    };
+    if let Some(template) = template {
         metadata.insert("tokenizer.chat_template", Value::String(template), "the chat template");
     }
     Ok(())
@@ -265,9 +281,19 @@ fn token_text(settings: &Object, key: &str) -> Result<Option<String>, Safetensor
         .ok_or_else(|| settings.wrong(key, "a text or an object with \"content\"", value))
 }
 
+/// Reads the chat template of a model that sees, if it has a file of its own. It has precedence, as in transformers: the
+/// tokenizer's may know nothing of images.
+fn processor_template(folder: &Path) -> Result<Option<String>, SafetensorsError> {
+    let Some(file) = Object::read(folder, PROCESSOR_TEMPLATE)? else { return Ok(None) };
+    Ok(file.text("chat_template")?.map(str::to_owned))
+}
+
 /// Reads the chat template: a separate file has precedence over `tokenizer_config.json`, and of several
 /// templates the one called `default` is used.
-fn template(folder: &Path, settings: Option<&Object>) -> Result<Option<String>, SafetensorsError> {
+fn template_of(
+    folder: &Path,
+    settings: Option<&Object>,
+) -> Result<Option<String>, SafetensorsError> {
     if let Some(template) = json::text(folder, TEMPLATE)? {
         return Ok(Some(template));
     }

@@ -8,7 +8,8 @@ use super::hub::{Hub, Listing};
 use super::{SourceError, SourceOptions, choose, local};
 use crate::LoadError;
 use crate::safetensors::{
-    CONFIG, INDEX, SINGLE_FILE, SafetensorsModel, TOKENIZER_FILES, files_of_index,
+    CONFIG, INDEX, PREPROCESSOR, PROCESSOR, SINGLE_FILE, SafetensorsModel, TOKENIZER_FILES,
+    files_of_index,
 };
 
 /// Returns the first part of a split GGUF file, with all others in the same folder, and downloads them if they
@@ -64,6 +65,8 @@ pub(super) fn download_safetensors(
         }
         names.extend(has(name).then_some(name));
     }
+    // Models that see have these.
+    names.extend([PREPROCESSOR, PROCESSOR].into_iter().filter(|name| has(name)));
     if !has(CONFIG) {
         return incomplete(CONFIG, "");
     }

@@ -75,6 +75,12 @@ pub(super) fn metadata(shape: &SynthShape, quant: SynthQuant) -> Vec<(String, Va
     for (key, width) in widths {
         metadata.extend(width.map(|width| (format!("{architecture}.{key}"), number(width))));
     }
+    if shape.architecture.mrope.is_some() {
+        // The pairs of a head of 128 that are rotated by time, height and width.
+        let sections = Value::Array(Array::Int(vec![24, 20, 20, 0]));
+        metadata.push((format!("{architecture}.rope.dimension_sections"), sections));
+        metadata.push((format!("{architecture}.n_deepstack_layers"), number(shape.deepstack)));
+    }
     let (tokens, kinds, merges) = vocabulary(shape.vocab);
     let first_special = first_special(shape.vocab);
     for (key, value) in [

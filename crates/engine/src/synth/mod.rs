@@ -5,10 +5,12 @@
 //! it is loaded like a real one.
 
 mod metadata;
+mod projector;
 mod quant;
 mod shapes;
 mod write;
 
+pub use projector::synthesize_projector;
 pub use quant::SynthQuant;
 pub use shapes::SynthShape;
 pub use write::{SynthOptions, synthesize};

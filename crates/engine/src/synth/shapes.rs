@@ -21,6 +21,8 @@ pub struct SynthShape {
     pub(super) context_length: usize,
     /// Whether the embedding is used as the head.
     pub(super) tied: bool,
+    /// Layers that add rows of DeepStack.
+    pub(super) deepstack: usize,
 }
 
 const QWEN3: SynthShape = SynthShape {
@@ -35,6 +37,7 @@ const QWEN3: SynthShape = SynthShape {
     vocab: 151_936,
     context_length: 40_960,
     tied: true,
+    deepstack: 0,
 };
 
 const QWEN2: SynthShape =
@@ -62,7 +65,7 @@ const fn experts(count: usize, used: usize, ffn: usize, shared_ffn: Option<usize
 }
 
 /// The shapes. Unless noted, they are from the `config.json` of each model on the Hugging Face hub.
-const SHAPES: [SynthShape; 15] = [
+const SHAPES: [SynthShape; 17] = [
     // Not a published model: quick to write, and slow enough that tests can interrupt an answer.
     SynthShape {
         name: "tiny",
@@ -104,6 +107,16 @@ const SHAPES: [SynthShape; 15] = [
         tied: false,
         ..QWEN3
     },
+    SynthShape {
+        name: "qwen3-vl-2b",
+        architecture: Architecture::QWEN3_VL,
+        hidden: 2048,
+        feed_forward: dense(6144),
+        deepstack: 3,
+        ..QWEN3
+    },
+    // Not a published model: takes the rows of the tower of Qwen3.5-0.8B.
+    SynthShape { name: "qwen3-vl-0.6b", architecture: Architecture::QWEN3_VL, ..QWEN3 },
     SynthShape {
         name: "qwen2.5-0.5b",
         layers: 24,
@@ -180,6 +193,11 @@ impl SynthShape {
     /// The names of all shapes.
     pub fn names() -> [&'static str; SHAPES.len()] {
         SHAPES.map(|shape| shape.name)
+    }
+
+    /// The width of a row, which is that of the rows of images.
+    pub fn hidden(&self) -> usize {
+        self.hidden
     }
 
     /// The same with a context of so many tokens.

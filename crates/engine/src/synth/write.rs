@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 use super::metadata::metadata;
 use super::quant::Role;
 use super::{SynthQuant, SynthShape};
-use crate::gguf::{TensorSpec, Writer};
+use crate::gguf::{TensorSpec, Value, Writer};
 use crate::model::{Experts, FeedForward};
 
 /// Numbers that are drawn and quantized once per format; the file repeats pieces of them.
@@ -37,16 +37,27 @@ pub struct SynthOptions {
 /// Writes a model with random weights and returns its size in bytes. Calls `progress` with the
 /// bytes written and the bytes in all. The file is written under a temporary name and renamed when
 /// it is complete.
-pub fn synthesize(options: &SynthOptions, mut progress: impl FnMut(u64, u64)) -> io::Result<u64> {
-    let tensors = tensors(&options.shape, options.quant);
+pub fn synthesize(options: &SynthOptions, progress: impl FnMut(u64, u64)) -> io::Result<u64> {
+    let SynthOptions { shape, quant, seed, output } = options;
+    let (metadata, tensors) = (metadata(shape, *quant), tensors(shape, *quant));
+    write(&metadata, &tensors, *seed, output, progress)
+}
+
+/// Writes a file with random weights. See [`synthesize`].
+pub(super) fn write(
+    metadata: &[(String, Value)],
+    tensors: &[TensorSpec],
+    seed: u64,
+    output: &Path,
+    mut progress: impl FnMut(u64, u64),
+) -> io::Result<u64> {
     let total: u64 = tensors.iter().map(|tensor| tensor.byte_len() as u64).sum();
-    let partial = options.output.with_extension("partial");
+    let partial = output.with_extension("partial");
     let file = BufWriter::with_capacity(1 << 20, File::create(&partial)?);
-    let metadata = metadata(&options.shape, options.quant);
-    let mut writer = Writer::begin(file, &metadata, &tensors)?;
-    let mut source = Source::new(options.seed);
+    let mut writer = Writer::begin(file, metadata, tensors)?;
+    let mut source = Source::new(seed);
     let mut written = 0;
-    for tensor in &tensors {
+    for tensor in tensors {
         if tensor.shape.len() == 1 {
             writer.put(&source.vector(tensor))?;
         } else {
@@ -63,8 +74,8 @@ pub fn synthesize(options: &SynthOptions, mut progress: impl FnMut(u64, u64)) ->
         progress(written, total);
     }
     writer.finish()?.into_inner()?.sync_all()?;
-    fs::rename(&partial, &options.output)?;
-    Ok(fs::metadata(&options.output)?.len())
+    fs::rename(&partial, output)?;
+    Ok(fs::metadata(output)?.len())
 }
 
 /// Returns every tensor of a model, with its format.
@@ -168,7 +179,8 @@ impl Source {
 
     /// Returns random weights of a norm, around 1, or of a bias or gate, around 0.
     fn vector(&mut self, tensor: &TensorSpec) -> Vec<u8> {
-        let norm = tensor.name.ends_with("norm.weight");
+        let norms = ["norm.weight", "ln1.weight", "ln2.weight", "post_ln.weight"];
+        let norm = norms.iter().any(|norm| tensor.name.ends_with(norm));
         let middle = if norm { 1.0 } else { 0.0 };
         (0..tensor.shape[0])
             .flat_map(|_| (middle + self.random.random_range(-0.1f32..0.1)).to_le_bytes())
@@ -186,6 +198,7 @@ mod tests {
         // Parameters as published on the hub; the vocabulary's padding is the rest.
         for (name, billions) in [
             ("qwen3-0.6b", 0.596),
+            ("qwen3-vl-2b", 1.72), // without its tower
             ("qwen3-1.7b", 1.72),
             ("qwen3-4b", 4.02),
             ("qwen3-8b", 8.19),

@@ -23,13 +23,13 @@ pub mod stop;
 pub mod tokenizer;
 pub mod vocabulary;
 
-pub(crate) use self::chat::ReasoningTokens;
 pub use self::chat::answer::{AnswerFormat, AnswerParser};
 pub(crate) use self::chat::answer::{THINK, THINK_END};
 pub use self::chat::{
     AnswerStart, ChatError, ChatOptions, ChatTemplate, TemplateValue, template_message,
     template_value,
 };
+pub(crate) use self::chat::{IMAGE_PAD, ReasoningTokens};
 pub use detokenizer::Detokenizer;
 pub use prompt::Prompt;
 pub use stop::{Emitted, StopMatcher};

@@ -1,23 +1,33 @@
 //! Encodes images beside the engine's steps, each image once.
 //!
 //! Threads of its own take images from a queue; a caller waits for the rows of its image. Callers with the same image
-//! wait for one computation, and its rows are kept until others take their memory.
+//! wait for one computation, and its rows are kept until others take their memory. An image that no caller waits for any
+//! more leaves the queue.
+
+mod cache;
+mod resized;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
+use media::{Image, ImageError};
 
+use self::cache::Cache;
+pub use self::resized::ResizedImage;
+pub(crate) use self::resized::SizeRule;
 use super::patches::{Grid, Patches};
-use super::pixels::{Image, ImageError};
 use super::positions::offsets;
-use super::resample::resize;
 use super::size::{PixelRange, image_size};
 use super::tower::{Tower, TowerWorkspace};
 use crate::LoadError;
 use crate::injected::InjectedRows;
+use crate::kernels::pool;
+
+/// The interval at which a waiting caller checks whether its request was given up.
+const CHECK_EVERY: Duration = Duration::from_millis(20);
 
 /// How an [`Encoder`] uses the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +38,14 @@ pub struct EncoderOptions {
     pub cache_bytes: usize,
     /// The most tokens of an image. Larger images are reduced.
     pub max_tokens: usize,
+    /// The most tokens of a video. Fewer and smaller frames are taken of longer ones.
+    pub max_video_tokens: usize,
 }
 
 impl Default for EncoderOptions {
-    /// One image at a time, 256 MiB, 1,024 tokens.
+    /// One image at a time, 256 MiB, 1,024 tokens of an image, 2,048 of a video.
     fn default() -> Self {
-        Self { threads: 1, cache_bytes: 256 << 20, max_tokens: 1024 }
+        Self { threads: 1, cache_bytes: 256 << 20, max_tokens: 1_024, max_video_tokens: 2_048 }
     }
 }
 
@@ -82,6 +94,12 @@ pub enum EncodeError {
         /// The pixels of a token.
         least: u64,
     },
+    /// The image was resized for another model.
+    #[error("the image was resized for another model")]
+    OtherModel,
+    /// The request was given up before the image was encoded.
+    #[error("the request was given up before its images were encoded")]
+    GivenUp,
     /// The computation failed.
     #[error("encoding the image failed: {0}")]
     Failed(String),
@@ -103,6 +121,8 @@ pub struct Encoder {
 #[derive(Debug)]
 struct Shared {
     tower: Tower,
+    /// The threads that encode.
+    pool: rayon::ThreadPool,
     state: Mutex<State>,
     /// Signals a new job, or the end.
     jobs: Condvar,
@@ -112,7 +132,7 @@ struct Shared {
 struct State {
     queue: VecDeque<Job>,
     /// The computations that callers wait for.
-    running: HashMap<[u8; 32], Arc<Slot>>,
+    running: HashMap<[u8; 32], Running>,
     cache: Cache,
     stopped: bool,
     /// Images that were computed, and those that were found.
@@ -122,11 +142,15 @@ struct State {
 
 #[derive(Debug)]
 struct Job {
-    image: Arc<Image>,
-    /// The height and the width to which it is resized.
-    size: (u32, u32),
-    hash: [u8; 32],
+    image: ResizedImage,
     slot: Arc<Slot>,
+}
+
+/// A computation, and the number of callers that wait for it.
+#[derive(Debug)]
+struct Running {
+    slot: Arc<Slot>,
+    callers: usize,
 }
 
 /// The result of a computation, once it is there.
@@ -136,28 +160,30 @@ struct Slot {
     done: Condvar,
 }
 
-/// Encoded images, of which the ones unused for longest are removed first.
-#[derive(Debug, Default)]
-struct Cache {
-    images: HashMap<[u8; 32], (Arc<EncodedImage>, u64)>,
-    bytes: usize,
-    /// Counts uses.
-    now: u64,
-}
-
 impl Encoder {
     /// Starts the threads.
     ///
     /// # Errors
     /// If a thread cannot be started.
     pub fn start(tower: Tower, options: EncoderOptions) -> Result<Self, LoadError> {
-        let shared = Arc::new(Shared { tower, state: Mutex::default(), jobs: Condvar::new() });
+        let failed = |error: &dyn std::fmt::Display| {
+            LoadError::OutOfMemory(format!("no encoder thread: {error}"))
+        };
+        // Resizing and products in f32 run in a pool of rayon, the kernels in the engine's pool for images.
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(pool::threads())
+            .thread_name(|number| format!("engine-encode-{number}"))
+            .start_handler(|_| pool::encode_images())
+            .build()
+            .map_err(|error| failed(&error))?;
+        let shared =
+            Arc::new(Shared { tower, pool, state: Mutex::default(), jobs: Condvar::new() });
         let threads = (0..options.threads.max(1)).map(|number| {
             let shared = shared.clone();
             std::thread::Builder::new()
-                .name(format!("engine-encode-{number}"))
+                .name(format!("engine-images-{number}"))
                 .spawn(move || shared.work(options.cache_bytes))
-                .map_err(|error| LoadError::OutOfMemory(format!("no encoder thread: {error}")))
+                .map_err(|error| failed(&error))
         });
         let threads: Result<Vec<_>, _> = threads.collect();
         Ok(Self { threads: threads?, shared, options })
@@ -166,6 +192,11 @@ impl Encoder {
     /// Returns the tower.
     pub fn tower(&self) -> &Tower {
         &self.shared.tower
+    }
+
+    /// Returns the most tokens of a video.
+    pub fn max_video_tokens(&self) -> usize {
+        self.options.max_video_tokens
     }
 
     /// Returns the bytes that it uses at most beside the tower's weights: workspaces and kept rows.
@@ -181,48 +212,75 @@ impl Encoder {
         (state.computed, state.found)
     }
 
-    /// Returns the arrangement of an image's patches. `range` is that of a request, if it has one.
+    /// Returns the arrangement of an image's patches.
+    ///
+    /// # Errors
+    /// If the image was resized for another model.
+    pub fn grid(&self, image: &ResizedImage) -> Result<Grid, EncodeError> {
+        let spec = self.tower().spec();
+        let (height, width) = image.size();
+        if image.model != self.size_rule() {
+            return Err(EncodeError::OtherModel);
+        }
+        let patches = |length: u32| length as usize / spec.patch;
+        Ok(Grid { time: 1, height: patches(height), width: patches(width) })
+    }
+
+    /// Resizes an image for [`Self::encode`]. `range` is that of a request, if it has one.
     ///
     /// # Errors
     /// If the image is too narrow, or the range is empty.
-    pub fn grid(&self, image: &Image, range: Option<PixelRange>) -> Result<Grid, EncodeError> {
-        let (height, width) = self.size(image, range)?;
-        let side = self.tower().spec().patch;
-        Ok(Grid { time: 1, height: height as usize / side, width: width as usize / side })
+    pub fn resize(
+        &self,
+        image: &Image,
+        range: Option<PixelRange>,
+    ) -> Result<ResizedImage, EncodeError> {
+        Ok(ResizedImage::new(image, self.size(image, range)?, self.size_rule()))
     }
 
-    /// Encodes an image; waits for its rows.
+    /// Encodes an image; waits for its rows until `given_up` returns true.
     ///
     /// # Errors
-    /// If the image is too narrow, the range is empty, or the computation fails.
+    /// If the image was resized for another model, the computation fails, or the caller gave up.
     pub fn encode(
         &self,
-        image: &Arc<Image>,
-        range: Option<PixelRange>,
+        image: &ResizedImage,
+        given_up: &dyn Fn() -> bool,
     ) -> Result<Arc<EncodedImage>, EncodeError> {
-        let size = self.size(image, range)?;
-        let hash = hash(image, size);
+        self.grid(image)?;
         let slot = {
-            let mut state = self.shared.lock();
+            let mut guard = self.shared.lock();
+            let state = &mut *guard;
             if state.stopped {
                 return Err(EncodeError::Stopped);
             }
-            if let Some(found) = state.cache.get(&hash) {
+            if let Some(found) = state.cache.get(&image.hash) {
                 state.found += 1;
                 return Ok(found);
             }
-            if let Some(running) = state.running.get(&hash).cloned() {
+            if let Some(running) = state.running.get_mut(&image.hash) {
                 state.found += 1;
-                running
+                running.callers += 1;
+                running.slot.clone()
             } else {
                 let slot = Arc::new(Slot::default());
-                state.running.insert(hash, slot.clone());
-                state.queue.push_back(Job { image: image.clone(), size, hash, slot: slot.clone() });
+                let running = Running { slot: slot.clone(), callers: 1 };
+                state.running.insert(image.hash, running);
+                state.queue.push_back(Job { image: image.clone(), slot: slot.clone() });
                 self.shared.jobs.notify_one();
                 slot
             }
         };
-        slot.wait()
+        slot.wait(given_up).unwrap_or_else(|| {
+            if let Some(running) = self.shared.lock().running.get_mut(&image.hash) {
+                running.callers -= 1;
+            }
+            Err(EncodeError::GivenUp)
+        })
+    }
+
+    pub(crate) fn size_rule(&self) -> SizeRule {
+        SizeRule { side: self.tower().spec().token_side(), max_tokens: self.options.max_tokens }
     }
 
     /// Returns the height and the width to which an image is resized.
@@ -234,7 +292,10 @@ impl Encoder {
         if range.min > range.max || range.max < least {
             return Err(EncodeError::Range { range, least });
         }
-        let max = range.max.min(most);
+        // A tower was not trained on more pixels than its own maximum. A request whose range is above it, such as that
+        // of a skill for pages, gets the model's range.
+        let range = if range.min > spec.pixels.max { spec.pixels } else { range };
+        let max = range.max.min(spec.pixels.max).min(most);
         let range = PixelRange { min: range.min.min(max), max };
         Ok(image_size(image.height, image.width, spec.token_side(), range)?)
     }
@@ -267,14 +328,16 @@ impl Shared {
     fn work(&self, cache_bytes: usize) {
         let mut workspace = TowerWorkspace::default();
         while let Some(job) = self.next() {
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.compute(&job, &mut workspace)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                self.pool.install(|| self.compute(&job, &mut workspace))
+            }));
             let outcome = outcome.unwrap_or_else(|_| {
                 // It may be half written.
                 workspace = TowerWorkspace::default();
                 Err(EncodeError::Failed("the tower panicked".to_owned()))
             });
             let mut state = self.lock();
-            state.running.remove(&job.hash);
+            state.running.remove(&job.image.hash);
             state.computed += 1;
             if let Ok(image) = &outcome {
                 state.cache.insert(image.clone(), cache_bytes);
@@ -291,25 +354,34 @@ impl Shared {
             if state.stopped {
                 return None;
             }
-            if let Some(job) = state.queue.pop_front() {
-                return Some(job);
+            while let Some(job) = state.queue.pop_front() {
+                if state.running.get(&job.image.hash).is_some_and(|running| running.callers > 0) {
+                    return Some(job);
+                }
+                state.running.remove(&job.image.hash);
             }
             state = self.jobs.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     fn compute(&self, job: &Job, workspace: &mut TowerWorkspace) -> Outcome {
-        let (height, width) = job.size;
+        let began = Instant::now();
         let spec = self.tower.spec();
-        let patches = Patches::new(&[&resize(&job.image, width, height)], spec);
+        let frames: Vec<&Image> = job.image.frames.iter().collect();
+        let patches = Patches::new(&frames, spec);
         let encoded = self.tower.encode(&patches, workspace);
         let encoded = encoded.map_err(|error| EncodeError::Failed(error.to_string()))?;
+        tracing::debug!(
+            "encoded an image of {} tokens in {} ms",
+            patches.grid.merged(spec.merge).patches(),
+            began.elapsed().as_millis()
+        );
         Ok(Arc::new(EncodedImage {
             grid: patches.grid,
             positions: offsets(patches.grid, spec.merge, 1.0),
             rows: encoded.rows.into(),
             added: encoded.deepstack.concat().into(),
-            hash: job.hash,
+            hash: job.image.hash,
         }))
     }
 }
@@ -320,134 +392,21 @@ impl Slot {
         self.done.notify_all();
     }
 
-    fn wait(&self) -> Outcome {
+    /// Waits for the result; `None` if `given_up` returns true before.
+    fn wait(&self, given_up: &dyn Fn() -> bool) -> Option<Outcome> {
         let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(outcome) = &*outcome {
-                return outcome.clone();
+                return Some(outcome.clone());
             }
-            outcome = self.done.wait(outcome).unwrap_or_else(PoisonError::into_inner);
+            if given_up() {
+                return None;
+            }
+            let waited = self.done.wait_timeout(outcome, CHECK_EVERY);
+            outcome = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
-}
-
-impl Cache {
-    fn get(&mut self, hash: &[u8; 32]) -> Option<Arc<EncodedImage>> {
-        self.now += 1;
-        let (image, used) = self.images.get_mut(hash)?;
-        *used = self.now;
-        Some(image.clone())
-    }
-
-    /// Keeps an image, unless it is larger than the whole cache.
-    fn insert(&mut self, image: Arc<EncodedImage>, most: usize) {
-        let bytes = image.bytes();
-        if bytes > most {
-            return;
-        }
-        while self.bytes + bytes > most {
-            let oldest =
-                self.images.iter().min_by_key(|(_, (_, used))| *used).map(|(hash, _)| *hash);
-            let Some((oldest, _)) = oldest.and_then(|hash| self.images.remove(&hash)) else {
-                break;
-            };
-            self.bytes -= oldest.bytes();
-        }
-        self.now += 1;
-        self.bytes += bytes;
-        self.images.insert(image.hash, (image, self.now));
-    }
-}
-
-/// Returns a hash of an image and of the size to which it is resized. An encoder has one tower, and an engine one
-/// encoder, so the tower need not be part of it.
-fn hash(image: &Image, (height, width): (u32, u32)) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for number in [image.width, image.height, width, height] {
-        hash.update(number.to_le_bytes());
-    }
-    hash.update(&image.rgb);
-    hash.finalize().into()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vision::{Precision, TowerSpec};
-
-    fn encoder(options: EncoderOptions) -> Encoder {
-        let spec = TowerSpec {
-            patch: 4,
-            width: 16,
-            depth: 1,
-            heads: 2,
-            feed_forward: 16,
-            deepstack: vec![0],
-            ..TowerSpec::of_name("qwen3-vl-2b", 8).unwrap()
-        };
-        let pixels = PixelRange { min: 64, max: 64 * 64 };
-        let spec = TowerSpec { pixels, position_side: Some(3), ..spec };
-        Encoder::start(Tower::random(spec, Precision::Full).unwrap(), options).unwrap()
-    }
-
-    fn image(color: u8) -> Arc<Image> {
-        Arc::new(Image { width: 20, height: 12, rgb: [color, 7, 200].repeat(240) })
-    }
-
-    #[test]
-    fn an_image_is_encoded_once_by_all_that_ask_for_it_together() {
-        let encoder = encoder(EncoderOptions { threads: 2, ..EncoderOptions::default() });
-        let encode = |n: u8| encoder.encode(&image(n % 3), None).unwrap();
-        let encode = &encode;
-        let outcomes: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..30).map(|n| scope.spawn(move || encode(n))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        assert_eq!(encoder.counts(), (3, 27));
-        for (n, outcome) in outcomes.iter().enumerate() {
-            assert_eq!(*outcome, outcomes[n % 3], "{n}");
-            assert_ne!(outcome.rows, outcomes[(n + 1) % 3].rows);
-        }
-        let encoded = &outcomes[0];
-        // Halves of a token are rounded to even: 12 of 8 rows are 2, 20 of 8 columns are 2.
-        assert_eq!(encoded.grid, Grid { time: 1, height: 4, width: 4 });
-        assert_eq!((encoded.rows.len(), encoded.added.len()), (4 * 8, 4 * 8));
-        let rows = encoded.at(5);
-        assert_eq!((rows.start, rows.positions.len(), rows.hash), (5, 4, encoded.hash));
-    }
-
-    #[test]
-    fn another_size_of_the_same_image_is_another_entry() {
-        let encoder = encoder(EncoderOptions::default());
-        let range = |pixels| Some(PixelRange { min: pixels, max: pixels });
-        let (small, large) = (range(64), range(1024));
-        let small = encoder.encode(&image(1), small).unwrap();
-        let large = encoder.encode(&image(1), large).unwrap();
-        assert!(small.positions.len() < large.positions.len());
-        assert_ne!(small.hash, large.hash);
-        let error = encoder.encode(&image(1), range(63)).unwrap_err();
-        assert!(matches!(error, EncodeError::Range { least: 64, .. }), "{error}");
-        let narrow = Arc::new(Image { width: 201, height: 1, rgb: vec![0; 603] });
-        assert!(matches!(encoder.encode(&narrow, None), Err(EncodeError::Image(_))));
-    }
-
-    #[test]
-    fn the_images_unused_for_longest_make_room() {
-        let bytes = encoder(EncoderOptions::default()).encode(&image(1), None).unwrap().bytes();
-        let encoder =
-            encoder(EncoderOptions { cache_bytes: 2 * bytes, ..EncoderOptions::default() });
-        for color in [1, 2, 1, 3, 1, 2] {
-            encoder.encode(&image(color), None).unwrap();
-        }
-        // 3 took the place of 2.
-        assert_eq!(encoder.counts(), (4, 2));
-        assert!(encoder.shared.lock().cache.bytes <= 2 * bytes);
-    }
-
-    #[test]
-    fn more_tokens_than_allowed_are_reduced() {
-        let encoder = encoder(EncoderOptions { max_tokens: 2, ..EncoderOptions::default() });
-        let encoded = encoder.encode(&image(1), Some(PixelRange { min: 4096, max: 4096 })).unwrap();
-        assert!(encoded.positions.len() <= 2);
-    }
-}
+mod tests;

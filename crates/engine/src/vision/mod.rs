@@ -1,14 +1,14 @@
 //! Images and videos for models that see: pixels, patches, the tower that turns them to rows, and their positions.
 //!
 //! ```text
-//! bytes ─ pixels ─▶ Image ─ size, resample ─▶ Image ─ patches ─▶ Patches ─ tower ─▶ Encoded rows
+//! bytes ─ media ──▶ Image ─ size, resample ─▶ Image ─ patches ─▶ Patches ─ tower ─▶ Encoded rows
 //!                                                                                     │
 //! tokens with one pad per image ─ prompt ─▶ tokens with one pad per row ─ positions ──┴─▶ InjectedRows
 //! ```
 //!
 //! The results equal those of transformers' processors and towers; `docs/VISION.md` has the differences.
 //!
-//! - [`pixels`]: recognizes and decodes files of images.
+//! - [`media`]: recognizes and decodes files of images; a crate that the gateway shares.
 //! - [`size`]: the size to which an image is resized.
 //! - [`resample`]: resizes by bicubic interpolation with antialiasing.
 //! - [`spec`]: describes the tower of a family.
@@ -22,7 +22,6 @@
 
 pub mod encoder;
 pub mod patches;
-pub mod pixels;
 pub mod positions;
 pub mod prompt;
 pub mod read;
@@ -31,10 +30,13 @@ pub mod size;
 pub mod spec;
 pub mod tower;
 pub mod video;
+mod visual;
 
-pub use encoder::{EncodedImage, Encoder, EncoderOptions};
+pub use media::{Image, ImageError, ImageLimits, decode};
+
+pub use encoder::{EncodedImage, Encoder, EncoderOptions, ResizedImage};
 pub use patches::{Grid, Patches};
-pub use pixels::{Image, ImageError, ImageLimits, decode};
 pub use size::PixelRange;
 pub use spec::{Family, Precision, TowerSpec};
 pub use tower::{Encoded, Tower};
+pub use visual::{ResizedVideo, VideoError, VideoFrames, Visual};

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::pixels::Image;
 use super::spec::TowerSpec;
+use media::Image;
 
 /// The numbers of patches in time, height and width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::pixels::Image;
+use media::Image;
 
 /// The bytes of a pixel.
 const CHANNELS: usize = 3;

@@ -1,6 +1,6 @@
 //! The size to which images and videos are resized: multiples of a merged patch, with a number of pixels in a range.
 
-use super::pixels::ImageError;
+use media::ImageError;
 
 /// The range of the number of pixels of a resized image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -9,6 +9,18 @@ pub struct PixelRange {
     pub min: u64,
     /// The most pixels.
     pub max: u64,
+}
+
+impl PixelRange {
+    /// Returns the range with other bounds. One that is set alone moves the other as far as necessary.
+    pub fn with(self, min: Option<u64>, max: Option<u64>) -> Self {
+        match (min, max) {
+            (None, None) => self,
+            (Some(min), Some(max)) => Self { min, max },
+            (Some(min), None) => Self { min, max: self.max.max(min) },
+            (None, Some(max)) => Self { min: self.min.min(max), max },
+        }
+    }
 }
 
 /// The most by which one side may be longer than the other.
@@ -120,6 +132,19 @@ mod tests {
                 assert_eq!((h, w, tokens), golden, "{height} x {width} by {factor}");
             }
         }
+    }
+
+    #[test]
+    fn one_bound_moves_the_other() {
+        let range = PixelRange { min: 10, max: 20 };
+        let with = |min, max| {
+            let range = range.with(min, max);
+            (range.min, range.max)
+        };
+        assert_eq!(with(None, None), (10, 20));
+        assert_eq!((with(Some(5), None), with(Some(30), None)), ((5, 20), (30, 30)));
+        assert_eq!((with(None, Some(15)), with(None, Some(5))), ((10, 15), (5, 5)));
+        assert_eq!(with(Some(9), Some(8)), (9, 8), "which is refused later");
     }
 
     #[test]

@@ -152,6 +152,9 @@ impl TowerSpec {
         }
     }
 
+    /// The most blocks.
+    pub(super) const MAX_DEPTH: usize = 1024;
+
     /// Checks that the sizes fit together. Returns what is wrong.
     pub(super) fn check(&self) -> Result<(), String> {
         let in_range = |what: &str, value: usize, most: usize| match value {
@@ -162,7 +165,7 @@ impl TowerSpec {
         in_range("number of frames per patch", self.temporal, 8)?;
         in_range("merge size", self.merge, 8)?;
         in_range("width", self.width, 1 << 16)?;
-        in_range("number of blocks", self.depth, 1024)?;
+        in_range("number of blocks", self.depth, Self::MAX_DEPTH)?;
         in_range("number of heads", self.heads, 1024)?;
         in_range("feed-forward width", self.feed_forward, 1 << 20)?;
         in_range("output width", self.out, 1 << 20)?;

@@ -64,6 +64,17 @@ fn all_files_of_a_model_are_downloaded_from_one_commit() {
 }
 
 #[test]
+fn files_about_images_are_downloaded_too() {
+    let mut repo = whole();
+    let about_images = ["preprocessor_config.json", "chat_template.json"];
+    for name in about_images {
+        repo.files.insert(name.to_owned(), b"{}".to_vec());
+    }
+    let (names, _) = setup(repo).model(REPO);
+    assert!(about_images.iter().all(|file| names.iter().any(|name| name == file)), "{names:?}");
+}
+
+#[test]
 fn all_shards_of_a_model_are_downloaded() {
     let setup = setup(sharded());
     let (names, _) = setup.model(REPO);

@@ -6,6 +6,7 @@
 mod chat;
 mod continuation;
 mod guard;
+mod images;
 mod jinja;
 mod malformed;
 mod pipeline;

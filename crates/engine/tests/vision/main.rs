@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // clippy exempts only functions with `#[test]`
 
 mod engine;
+mod folders;
 mod malformed;
 mod mutated;
 mod pixels;
@@ -10,6 +11,8 @@ mod positions;
 mod projector;
 mod texts;
 mod towers;
+mod videos;
+mod whole;
 
 use std::path::{Path, PathBuf};
 

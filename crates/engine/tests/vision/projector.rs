@@ -148,7 +148,7 @@ fn metadata(name: &str, vision: &serde_json::Value) -> Vec<(String, Value)> {
         all.push(of("n_wa_pattern", Value::Int(2)));
         all.push(of("window_size", int("window_size")));
     }
-    if name == "qwen3vl" {
+    if name.starts_with("qwen3vl") {
         let flags = Array::Bool(vec![true, false, true]);
         all.push(of("is_deepstack_layers", Value::Array(flags)));
     }

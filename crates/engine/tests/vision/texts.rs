@@ -10,14 +10,30 @@ use engine::vision::tower::TowerWorkspace;
 use engine::vision::{Grid, Patches, Precision, Tower};
 use serde_json::Value;
 
+use super::whole::Whole;
 use super::{distance, folder, noise, number, numbers};
 
-const MODELS: [&str; 2] = ["qwen2vl", "qwen3vl"];
+pub(super) const MODELS: [&str; 4] = ["qwen2vl", "qwen2.5vl", "qwen3vl", "qwen3vlmoe"];
+
+/// The format of a model's files.
+#[derive(Debug, Clone, Copy)]
+enum Format {
+    /// The text model in GGUF, the tower in safetensors.
+    Gguf,
+    /// The whole model in a folder of safetensors, unquantized.
+    Safetensors,
+}
+
+const FORMATS: [Format; 2] = [Format::Gguf, Format::Safetensors];
 /// The last tokens of each prompt whose logits are stored.
 const STORED: usize = 8;
 
+/// Returns all models in all formats.
+fn every_format() -> impl Iterator<Item = (&'static str, Format)> {
+    MODELS.into_iter().flat_map(|name| FORMATS.map(|format| (name, format)))
+}
+
 struct Bench {
-    name: &'static str,
     tower: Tower,
     model: Decoder,
     pool: KvPool,
@@ -29,15 +45,24 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(name: &'static str) -> Self {
+    fn new(name: &'static str, format: Format) -> Self {
         let folder = folder().join(name);
-        let model = Decoder::load(&GgufFile::open(folder.join("text.gguf")).unwrap()).unwrap();
+        let (model, tower) = match format {
+            Format::Gguf => {
+                let file = GgufFile::open(folder.join("text.gguf")).unwrap();
+                (Decoder::load(&file), Tower::load(&folder, Precision::Full))
+            }
+            Format::Safetensors => {
+                let whole = Whole::of(name);
+                (Decoder::load(whole.open()), Tower::load(whole.path(), Precision::Full))
+            }
+        };
+        let (model, tower) = (model.unwrap(), tower.unwrap());
         let text = std::fs::read_to_string(folder.join("text.json")).unwrap();
         let logits = std::fs::read(folder.join("logits.f32")).unwrap();
         let logits = logits.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
         Self {
-            name,
-            tower: Tower::load(&folder, Precision::Full).unwrap(),
+            tower,
             pool: KvPool::new(model.config().kv_shape(KvType::F32), 64),
             pages: PageAllocator::new(64),
             workspace: Workspace::default(),
@@ -94,8 +119,8 @@ impl Bench {
 
 #[test]
 fn logits_equal_transformers_with_images_and_videos_in_chunks_of_any_size() {
-    for name in MODELS {
-        let mut bench = Bench::new(name);
+    for (name, format) in every_format() {
+        let mut bench = Bench::new(name, format);
         assert_eq!(bench.prompts.len(), 5);
         for (place, prompt) in bench.prompts.clone().iter().enumerate() {
             let (tokens, injected) = (Bench::tokens(prompt), bench.injected(prompt));
@@ -107,8 +132,12 @@ fn logits_equal_transformers_with_images_and_videos_in_chunks_of_any_size() {
                 }
                 let expected = &bench.logits[place];
                 let off = distance(&all[all.len() - expected.len()..], expected);
-                println!("{name} {} by {chunk}: off by {off}", prompt["name"]);
-                assert!(off <= 1e-3, "{name} {} by {chunk}: off by {off}", prompt["name"]);
+                println!("{name} {format:?} {} by {chunk}: off by {off}", prompt["name"]);
+                assert!(
+                    off <= 1e-3,
+                    "{name} {format:?} {} by {chunk}: off by {off}",
+                    prompt["name"]
+                );
             }
         }
     }
@@ -116,8 +145,8 @@ fn logits_equal_transformers_with_images_and_videos_in_chunks_of_any_size() {
 
 #[test]
 fn forty_eight_greedy_tokens_equal_transformers() {
-    for name in MODELS {
-        let mut bench = Bench::new(name);
+    for (name, format) in every_format() {
+        let mut bench = Bench::new(name, format);
         let vocab = bench.model.config().vocab;
         for prompt in bench.prompts.clone() {
             let (tokens, injected) = (Bench::tokens(&prompt), bench.injected(&prompt));
@@ -133,7 +162,7 @@ fn forty_eight_greedy_tokens_equal_transformers() {
                 answer.push(best);
                 logits = bench.logits(&[best as u32], start, &table, &injected);
             }
-            assert_eq!(answer, greedy, "{} {}", bench.name, prompt["name"]);
+            assert_eq!(answer, greedy, "{name} {format:?} {}", prompt["name"]);
         }
     }
 }
@@ -142,7 +171,7 @@ fn forty_eight_greedy_tokens_equal_transformers() {
 #[test]
 fn wrong_positions_and_missing_deepstack_change_the_logits() {
     for name in MODELS {
-        let mut bench = Bench::new(name);
+        let mut bench = Bench::new(name, Format::Gguf);
         let (prompt, expected) = (bench.prompts[1].clone(), bench.logits[1].clone());
         let tokens = Bench::tokens(&prompt);
         let config = bench.model.config().clone();

@@ -4,6 +4,7 @@ use super::*;
 
 /// Translates `rope_scaling` of a config. Returns the keys and values of GGUF, or the error.
 fn scaling(architecture: &str, scaling: Json) -> Result<Vec<(&'static str, Value)>, String> {
+    let architecture = Architecture::ALL.into_iter().find(|one| one.name == architecture).unwrap();
     let Json::Object(config) = json!({"rope_theta": 1e6, "rope_scaling": scaling}) else {
         panic!("no object");
     };
@@ -32,4 +33,6 @@ fn mrope_is_translated_to_the_keys_of_gguf() {
     assert!(error.contains("mrope_section"), "{error}");
     let error = scaling("qwen2vl", json!({"type": "mrope", "mrope_section": [1.5]})).unwrap_err();
     assert!(error.contains("a list of integers"), "{error}");
+    let error = scaling("qwen3vl", json!({"rope_type": "default"})).unwrap_err();
+    assert!(error.contains("mrope_section") && error.contains("in rope_scaling or"), "{error}");
 }

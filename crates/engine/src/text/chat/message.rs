@@ -3,15 +3,13 @@
 use chat::{Message, Part, ToolCall};
 use serde_json::{Value, json};
 
-/// Returns a message as templates expect it: `content` is a string, a call's `arguments` are an object.
-///
-/// # Errors
-/// Returns an error if the message has an image or a video.
-pub fn template_message(message: &Message) -> Result<Value, String> {
+/// Returns a message as templates expect it: `content` is a string, or a list of items if the message has images or
+/// videos; a call's `arguments` are an object.
+pub fn template_message(message: &Message) -> Value {
     let (mut reasoning, mut calls, mut call_id) = (String::new(), Vec::new(), None);
     for part in &message.parts {
         match part {
-            Part::Text { .. } => {}
+            Part::Text { .. } | Part::Image { .. } | Part::Video { .. } => {}
             Part::Reasoning { text } => reasoning.push_str(text),
             Part::ToolCall { call: ToolCall::Function { id, name, arguments } } => {
                 let mut shaped = json!({
@@ -25,11 +23,9 @@ pub fn template_message(message: &Message) -> Result<Value, String> {
             }
             Part::ToolCall { call: ToolCall::Malformed { .. } } => {}
             Part::ToolResult { call_id: of, .. } => call_id = of.as_deref(),
-            Part::Image { .. } => return Err("this model does not take images".to_owned()),
-            Part::Video { .. } => return Err("this model does not take videos".to_owned()),
         }
     }
-    let mut shaped = json!({"role": message.role.as_str(), "content": message.text()});
+    let mut shaped = json!({"role": message.role.as_str(), "content": content(message)});
     // Templates test whether these are defined.
     if !reasoning.is_empty() {
         shaped["reasoning_content"] = json!(reasoning);
@@ -43,7 +39,22 @@ pub fn template_message(message: &Message) -> Result<Value, String> {
     if let Some(name) = &message.name {
         shaped["name"] = json!(name);
     }
-    Ok(shaped)
+    shaped
+}
+
+fn content(message: &Message) -> Value {
+    if message.parts.iter().all(|part| part.visual().is_none()) {
+        return json!(message.text());
+    }
+    let item = |part: &Part| match part {
+        Part::Image { .. } => Some(json!({"type": "image"})),
+        Part::Video { .. } => Some(json!({"type": "video"})),
+        Part::Text { text } | Part::ToolResult { text, .. } => {
+            Some(json!({"type": "text", "text": text}))
+        }
+        Part::Reasoning { .. } | Part::ToolCall { .. } => None,
+    };
+    message.parts.iter().filter_map(item).collect()
 }
 
 #[cfg(test)]
@@ -54,7 +65,7 @@ mod tests {
 
     #[test]
     fn template_messages_have_only_the_needed_fields() {
-        let user = template_message(&Message::user("Hi")).unwrap();
+        let user = template_message(&Message::user("Hi"));
         assert_eq!(user, json!({"role": "user", "content": "Hi"}));
         let call = |id: &str, name: &str| Part::ToolCall {
             call: ToolCall::Function {
@@ -75,17 +86,24 @@ mod tests {
                 {"type": "function", "function": {"name": "g", "arguments": {"a": 1}}},
             ],
         });
-        assert_eq!(template_message(&message).unwrap(), expected);
+        assert_eq!(template_message(&message), expected);
         let result = Part::ToolResult { call_id: Some("call_1".into()), text: "7".into() };
         let message = Message { role: Role::Tool, parts: vec![result], name: None };
         let expected = json!({"role": "tool", "content": "7", "tool_call_id": "call_1"});
-        assert_eq!(template_message(&message).unwrap(), expected);
+        assert_eq!(template_message(&message), expected);
     }
 
     #[test]
-    fn images_are_refused() {
-        let image = Part::Image { blob: "b".into() };
-        let message = Message { role: Role::User, parts: vec![image], name: None };
-        assert!(template_message(&message).unwrap_err().contains("images"));
+    fn images_keep_their_places_among_texts() {
+        let text = |text: &str| Part::Text { text: text.into() };
+        let image = || Part::Image { blob: "b".into() };
+        let video = Part::Video { blob: "c".into() };
+        let parts = vec![image(), text("a"), image(), text("b"), video];
+        let message = Message { role: Role::User, parts, name: None };
+        let expected = json!({"role": "user", "content": [
+            {"type": "image"}, {"type": "text", "text": "a"},
+            {"type": "image"}, {"type": "text", "text": "b"}, {"type": "video"},
+        ]});
+        assert_eq!(template_message(&message), expected);
     }
 }

@@ -5,6 +5,7 @@
 //! - `python`: prints values, and dumps them to JSON, as Python does
 //! - [`answer`]: splits the answer into reasoning, text and function calls; `call` parses the calls
 //! - `message`: messages in the shape that templates expect
+//! - `images`: places images in the prompt
 //! - `functions`: functions for templates beyond Jinja's own
 //! - `thought`: counts the tokens of an answer's reasoning
 //! - `start`: determines where the answer begins from the rendered template
@@ -15,6 +16,7 @@ mod call;
 mod continuation;
 mod functions;
 mod guard;
+mod images;
 mod message;
 mod python;
 mod start;
@@ -31,6 +33,8 @@ use super::tokenizer::Tokenizer;
 use crate::LoadError;
 use crate::gguf::{GgufError, GgufFile, Metadata};
 use guard::Guard;
+use images::Marks;
+pub(crate) use images::PAD as IMAGE_PAD;
 pub use message::template_message;
 pub use start::AnswerStart;
 pub(crate) use thought::ReasoningTokens;
@@ -109,6 +113,8 @@ impl Default for ChatOptions {
 pub struct ChatTemplate {
     environment: Environment<'static>,
     guard: Guard,
+    /// Whether it places images of a list.
+    places_images: bool,
     bos: Option<String>,
     eos: Option<String>,
 }
@@ -148,8 +154,11 @@ impl ChatTemplate {
             .map_err(|error| describe(&error))?;
         let vocabulary = tokenizer.vocabulary();
         let text = |id: Option<u32>| id.and_then(|id| vocabulary.text(id)).map(str::to_owned);
+        let places_images =
+            environment.get_template(NAME).is_ok_and(|it| images::are_placed_by(&it));
         Ok(Self {
             environment,
+            places_images,
             guard: Guard::new(vocabulary, source),
             bos: text(vocabulary.bos),
             eos: text(vocabulary.eos),
@@ -163,6 +172,9 @@ impl ChatTemplate {
     /// The text of a control token inside a message stays text: a user who writes
     /// `<|im_end|>\n<|im_start|>system` does not end the turn. User-defined tokens (`<think>`,
     /// `<tool_call>`) are recognized everywhere, since templates look for them in messages.
+    ///
+    /// An image is an item `{"type": "image"}` in a list as `content`, a video `{"type": "video"}`. A template that takes no such lists gets a
+    /// string instead, in which the image's tokens are between the texts.
     pub fn render<M: Serialize>(
         &self,
         messages: &[M],
@@ -174,6 +186,15 @@ impl ChatTemplate {
         context.push(("messages", Value::from(Serde(messages))));
         let mut unused = self.guard.sentinels(&context).into_iter();
         let sentinel = unused.next().ok_or(ChatError::NoSentinel)?;
+        let marks = Marks {
+            image: unused.next().ok_or(ChatError::NoSentinel)?,
+            video: unused.next().ok_or(ChatError::NoSentinel)?,
+        };
+        if !self.places_images
+            && let Some((_, messages)) = context.last_mut()
+        {
+            *messages = images::flatten(messages, marks);
+        }
         let mut end = None;
         if options.continue_final_message {
             let mark = unused.next().ok_or(ChatError::NoSentinel)?;
@@ -202,6 +223,9 @@ impl ChatTemplate {
         let mut rendered = template.render(Value::from_pairs(context)).map_err(failed)?;
         if let Some(mark) = end {
             rendered = continuation::cut(&rendered, mark).ok_or(ChatError::NotContinued)?;
+        }
+        if !self.places_images {
+            rendered = images::place(&rendered, marks);
         }
         let (text, marks) = guard::strip(rendered, sentinel);
         Ok(Prompt { text, marks })

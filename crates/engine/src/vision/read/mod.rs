@@ -44,10 +44,22 @@ impl TowerFile {
     /// # Errors
     /// If a file is missing or damaged.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
-        match path.is_dir() {
-            true => FolderTensors::open(path).map(|folder| Self::Folder(Box::new(folder))),
-            false => GgufFile::open(path).map(Self::Gguf),
+        if !path.is_dir() {
+            return GgufFile::open(path).map(Self::Gguf);
         }
+        Self::of_folder(path)?.ok_or_else(|| LoadError::Unsupported {
+            file: path.display().to_string(),
+            problem: "it has no tensors of a vision tower (model.visual.…)".to_owned(),
+        })
+    }
+
+    /// Opens a folder of safetensors; `None` if it has no tensors of a tower. Reads headers only.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged.
+    pub(crate) fn of_folder(folder: &Path) -> Result<Option<Self>, LoadError> {
+        let found = FolderTensors::open(folder)?;
+        Ok(found.map(|folder| Self::Folder(Box::new(folder))))
     }
 
     /// Returns its name in messages.

@@ -167,8 +167,12 @@ impl<'a> Reader<'a> {
             Some(listed) => {
                 listed.iter().filter_map(|block| usize::try_from(*block).ok()).collect()
             }
-            // Every block whose number is a multiple of the pattern covers the whole image.
-            None if pattern > 0 => (0..depth).filter(|block| (block + 1) % pattern == 0).collect(),
+            // Every block whose number is a multiple of the pattern covers the whole image. A tower of more blocks than
+            // there can be is refused later.
+            None if pattern > 0 => {
+                let depth = depth.min(TowerSpec::MAX_DEPTH);
+                (0..depth).filter(|block| (block + 1) % pattern == 0).collect()
+            }
             None => {
                 return Err(self
                     .0

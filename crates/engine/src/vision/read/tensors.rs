@@ -6,10 +6,9 @@ use candle_core::quantized::GgmlDType;
 
 use crate::LoadError;
 use crate::gguf::{GgufError, GgufFile};
-use crate::safetensors::{CONFIG, Object, SafetensorsError, TensorFile, damaged};
-
-/// The prefixes of a tower's tensors in safetensors: today's, that of the first Qwen2-VL files, and Qwen-Omni's.
-const PREFIXES: [&str; 3] = ["model.visual.", "visual.", "thinker.visual."];
+use crate::safetensors::{
+    CONFIG, Object, PREPROCESSOR, PROCESSOR, SafetensorsError, TOWERS, TensorFile, damaged,
+};
 
 /// Tensors by name.
 pub(super) trait Tensors {
@@ -67,8 +66,8 @@ pub struct FolderTensors {
 }
 
 impl FolderTensors {
-    /// Opens a folder; reads headers and JSON files.
-    pub(super) fn open(folder: &Path) -> Result<Self, LoadError> {
+    /// Opens a folder; reads headers and JSON files. `None` if it has no tensors of a tower.
+    pub(super) fn open(folder: &Path) -> Result<Option<Self>, LoadError> {
         let label = folder.display().to_string();
         let error = |problem| damaged(&label, problem);
         let config = Object::read(folder, CONFIG).map_err(error)?.ok_or_else(|| {
@@ -77,22 +76,19 @@ impl FolderTensors {
                 needed: "which says what kind of model it is".to_owned(),
             })
         })?;
-        let preprocessor = match Object::read(folder, "preprocessor_config.json").map_err(error)? {
+        let preprocessor = match Object::read(folder, PREPROCESSOR).map_err(error)? {
             Some(found) => Some(found),
             None => {
-                let processor = Object::read(folder, "processor_config.json").map_err(error)?;
+                let processor = Object::read(folder, PROCESSOR).map_err(error)?;
                 let images =
                     processor.as_ref().and_then(|all| all.get("image_processor")?.as_object());
-                images.map(|images| Object::new("processor_config.json", images.clone()))
+                images.map(|images| Object::new(PROCESSOR, images.clone()))
             }
         };
         let tensors = TensorFile::of_folder(folder).map_err(error)?;
         let has = |prefix: &&str| tensors.names().any(|name| name.starts_with(*prefix));
-        let prefix = PREFIXES.into_iter().find(has).ok_or_else(|| LoadError::Unsupported {
-            file: label.clone(),
-            problem: "it has no tensors of a vision tower (model.visual.…)".to_owned(),
-        })?;
-        Ok(Self { label, tensors, prefix, config, preprocessor })
+        let Some(prefix) = TOWERS.into_iter().find(has) else { return Ok(None) };
+        Ok(Some(Self { label, tensors, prefix, config, preprocessor }))
     }
 
     pub(super) fn label(&self) -> &str {

@@ -13,7 +13,7 @@ use super::patches::Patches;
 use super::read::{Block, Merger, Norm, TowerFile, TowerWeights};
 use super::spec::{MLP_ROWS, Precision, TowerSpec};
 use crate::LoadError;
-use crate::kernels::segments::{HeadScratch, Rotated, Segments, attend};
+use crate::kernels::segments::{Factors, HeadScratch, Rotated, Segments, attend};
 use crate::kernels::tower_rows::{self, Activation};
 use crate::kernels::{rows, tower_rows::activate};
 use crate::weights::{Linear, Scratch};
@@ -24,6 +24,7 @@ use places::Places;
 pub struct Tower {
     spec: TowerSpec,
     weights: TowerWeights,
+    precision: Precision,
 }
 
 /// The rows of an image or a video.
@@ -68,7 +69,7 @@ impl Tower {
     pub fn from_file(file: &TowerFile, precision: Precision) -> Result<Self, LoadError> {
         let spec = file.spec()?;
         let weights = file.weights(&spec, precision)?;
-        Ok(Self { spec, weights })
+        Ok(Self { spec, weights, precision })
     }
 
     /// Makes a tower with random weights, for benchmarks.
@@ -77,7 +78,7 @@ impl Tower {
     /// If the sizes do not fit together.
     pub fn random(spec: TowerSpec, precision: Precision) -> Result<Self, LoadError> {
         let weights = TowerFile::random(&spec, precision)?;
-        Ok(Self { spec, weights })
+        Ok(Self { spec, weights, precision })
     }
 
     /// Returns the sizes of the tower.
@@ -99,7 +100,7 @@ impl Tower {
         patches: &Patches,
         workspace: &mut TowerWorkspace,
     ) -> candle_core::Result<Encoded> {
-        let Self { spec, weights } = self;
+        let Self { spec, weights, precision } = self;
         let width = spec.width;
         let count = patches.grid.patches();
         assert_eq!(patches.values.len(), count * spec.patch_len(), "patches of another size");
@@ -119,6 +120,10 @@ impl Tower {
         let windowed = places.window_segments().map(Segments::new);
         let (cos, sin) = places.angles();
         let shape = Rotated { heads: spec.heads, head_dim: spec.head_dim(), cos, sin };
+        let factors = match precision {
+            Precision::Full => Factors::F32,
+            Precision::EightBit => Factors::Bf16,
+        };
         let mut deepstack = Vec::with_capacity(spec.deepstack.len());
         for (index, block) in weights.blocks.iter().enumerate() {
             let Block { norm1, qkv: to_qkv, out, norm2, mlp } = block;
@@ -128,7 +133,7 @@ impl Tower {
                 (Some(windowed), Some(windows)) if !windows.is_whole(index) => windowed,
                 _ => &whole,
             };
-            attend(qkv, shape, segments, head, h);
+            attend(qkv, shape, segments, factors, head, h);
             let projected = &mut qkv[..count * width];
             out.forward(h, projected, scratch)?;
             tower_rows::add(x, projected);

@@ -20,10 +20,14 @@ fn all_kinds_decode_and_any_truncation_is_reported() {
         let bytes = encoded(format);
         let image = decode(&bytes, &ImageLimits::default()).unwrap();
         assert_eq!((image.width, image.height, image.rgb.len()), (40, 30, 3600));
-        assert_eq!(stored_size(&bytes, &ImageLimits::default()), Ok((40, 30)));
+        let header = read_header(&bytes, &ImageLimits::default()).unwrap();
+        assert_eq!((header.width, header.height, header.kind.format()), (40, 30, format));
+        assert!(header.memory >= 2 * 3600, "{header:?}");
+        assert_eq!(check(&bytes, &ImageLimits::default()), Ok(header));
         for quarter in 1..4 {
             let part = &bytes[..bytes.len() * quarter / 4];
             let error = decode(part, &ImageLimits::default()).unwrap_err();
+            assert_eq!(check(part, &ImageLimits::default()), Err(error.clone()));
             assert!(matches!(error, ImageError::Damaged { .. }), "{format:?} {quarter}: {error}");
         }
         // The end alone is missing.

@@ -4,7 +4,7 @@ use image::DynamicImage;
 
 /// Converts an image to RGB. Transparent pixels are put on white. 16 bits are reduced to the high byte, as Pillow
 /// does.
-pub(super) fn rgb_on_white(image: DynamicImage) -> Vec<u8> {
+pub(crate) fn rgb_on_white(image: DynamicImage) -> Vec<u8> {
     match image {
         DynamicImage::ImageRgb8(image) => image.into_raw(),
         DynamicImage::ImageLuma8(image) => grey(image.into_raw()),

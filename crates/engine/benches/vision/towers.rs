@@ -1,28 +1,20 @@
-//! Measures vision towers of true size with random weights.
-//!
-//! ```text
-//! cargo bench -p qwen-queue-engine --bench vision                        Qwen3-VL-2B and Qwen3.5-0.8B
-//! cargo bench -p qwen-queue-engine --bench vision -- qwen2.5-vl 1024     one tower, images of 1,024 tokens
-//! ```
-//!
-//! Prints the time of an image: decoded and resized, then encoded.
-#![allow(clippy::print_stdout, missing_docs)]
+//! Measures the encoding of images by towers of published sizes.
 
 use std::error::Error;
 use std::io::Cursor;
-use std::time::Instant;
 
 use engine::vision::tower::TowerWorkspace;
 use engine::vision::{ImageLimits, Patches, PixelRange, Precision, Tower, TowerSpec, decode};
 use engine::vision::{resample::resize, size::image_size};
 
+use super::clock::Clock;
+
 const ROUNDS: usize = 3;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> =
-        std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+/// Prints the time of images: decoded, resized, encoded.
+pub(crate) fn measure(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let names = match arguments.first() {
-        Some(name) => vec![name.as_str()],
+        Some(name) => vec![*name],
         None => vec!["qwen3.5-0.8b", "qwen3-vl-2b"],
     };
     let sizes = match arguments.get(1) {
@@ -35,13 +27,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let tower = Tower::random(spec, Precision::EightBit)?;
         println!("{name}: {} MiB of weights", tower.weight_bytes() >> 20);
         for tokens in &sizes {
-            measure(&tower, *tokens)?;
+            encode(&tower, *tokens)?;
         }
     }
     Ok(())
 }
 
-fn measure(tower: &Tower, tokens: u64) -> Result<(), Box<dyn Error>> {
+fn encode(tower: &Tower, tokens: u64) -> Result<(), Box<dyn Error>> {
     let spec = tower.spec();
     // Images of 1080 rows, resized to squares of `tokens` tokens.
     let image = image::RgbImage::from_fn(1080, 1080, |x, y| {
@@ -53,20 +45,21 @@ fn measure(tower: &Tower, tokens: u64) -> Result<(), Box<dyn Error>> {
     let range = PixelRange { min: area, max: area };
     let mut workspace = TowerWorkspace::default();
     for _ in 0..ROUNDS {
-        let begin = Instant::now();
+        let clock = Clock::start();
         let image = decode(jpeg.get_ref(), &ImageLimits::default())?;
-        let decoded = begin.elapsed();
+        let [decoded, _] = clock.seconds();
+        let clock = Clock::start();
         let (height, width) = image_size(image.height, image.width, spec.token_side(), range)?;
         let patches = Patches::new(&[&resize(&image, width, height)], spec);
-        let prepared = begin.elapsed();
+        let [resized, _] = clock.seconds();
+        let clock = Clock::start();
         let encoded = tower.encode(&patches, &mut workspace)?;
-        let all = begin.elapsed();
+        let [wall, cpu] = clock.seconds();
         println!(
-            "  {:>5} tokens: {:>6.0} ms decoded, {:>6.0} ms resized, {:>7.0} ms encoded",
+            "  {:>5} tokens: {:>5.0} ms decoded, {:>5.0} ms resized, {wall:>6.2} s encoded, {cpu:>6.2} processor seconds",
             encoded.rows.len() / spec.out,
-            decoded.as_secs_f64() * 1e3,
-            (prepared - decoded).as_secs_f64() * 1e3,
-            (all - prepared).as_secs_f64() * 1e3,
+            decoded * 1e3,
+            resized * 1e3,
         );
     }
     Ok(())

@@ -1,0 +1,201 @@
+//! Loads tensors by the decoder's names.
+
+use std::ops::Deref;
+
+use candle_core::quantized::GgmlDType;
+
+use super::packed::Expert;
+use super::quantize::{self, Target};
+use super::shards::{Entry, Float};
+use super::{SafetensorsError, SafetensorsModel};
+use crate::error::LoadError;
+
+/// A loaded matrix.
+pub(crate) enum Matrix {
+    /// In a quantized format, row by row.
+    Quantized(GgmlDType, Vec<u8>),
+    /// `[outputs, inputs]` as f32.
+    Exact(Vec<f32>),
+}
+
+/// A tensor in the files, after its checks.
+pub(super) struct Found<'a> {
+    /// Its name in the files.
+    pub(super) tensor: String,
+    pub(super) entry: &'a Entry,
+    pub(super) float: Float,
+    /// The part that is the matrix of one expert, if the tensor has those of all experts.
+    expert: Option<Expert>,
+}
+
+impl SafetensorsModel {
+    /// Finds a tensor by the decoder's name, and checks its shape and that its format is supported.
+    fn require(&self, name: &str, shape: &[usize]) -> Result<Found<'_>, LoadError> {
+        let theirs = self.0.names.theirs(name);
+        let own = theirs.as_ref().and_then(|theirs| self.0.shards.tensors.get(theirs));
+        let (tensor, entry, expert) = match (theirs, own) {
+            (Some(tensor), Some(entry)) => {
+                self.check_shape(&tensor, entry, shape)?;
+                (tensor, entry, None)
+            }
+            (theirs, _) => match (self.packed(name), shape) {
+                (Some((packed, entry)), &[outputs, inputs]) => {
+                    let expert = self.expert(&packed, entry, outputs, inputs)?;
+                    (packed.tensor, entry, Some(expert))
+                }
+                _ => return Err(self.missing(theirs.unwrap_or_else(|| name.to_owned()))),
+            },
+        };
+        match entry.float() {
+            Some(float) => Ok(Found { tensor, entry, float, expert }),
+            None => Err(self.metadata().unsupported(format!(
+                "tensor {tensor:?} has the type {}, which is not supported; supported are F32, F16 and \
+                 BF16",
+                entry.dtype
+            ))),
+        }
+    }
+
+    /// Checks the shape of a tensor.
+    pub(super) fn check_shape(
+        &self,
+        tensor: &str,
+        entry: &Entry,
+        expected: &[usize],
+    ) -> Result<(), LoadError> {
+        if entry.shape == expected {
+            return Ok(());
+        }
+        Err(self.error(SafetensorsError::WrongShape {
+            tensor: tensor.to_owned(),
+            found: entry.shape.clone(),
+            expected: expected.to_vec(),
+        }))
+    }
+
+    fn missing(&self, tensor: String) -> LoadError {
+        let hint = match tensor == self.0.names.head {
+            true => {
+                ", though config.json says that the embedding is not the head \
+                 (tie_word_embeddings is false)"
+            }
+            false => "",
+        };
+        self.error(SafetensorsError::MissingTensor { tensor, hint })
+    }
+
+    /// Checks a tensor by the decoder's name, without its numbers. Returns its name in the files.
+    ///
+    /// # Errors
+    /// Returns an error if it is missing, or has another shape or type.
+    pub(crate) fn check(&self, name: &str, shape: &[usize]) -> Result<String, LoadError> {
+        self.require(name, shape).map(|found| found.tensor)
+    }
+
+    /// Loads a matrix `[outputs, inputs]` by the decoder's name, in its target format.
+    ///
+    /// # Errors
+    /// Returns an error if it is missing, has another shape or type, or has a number that is not finite.
+    pub(crate) fn matrix(
+        &self,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Matrix, LoadError> {
+        let found = self.require(name, &[outputs, inputs])?;
+        let bytes = self.data(&found)?;
+        let Found { tensor, float, .. } = found;
+        let target = Target::new(self.0.quantization, self.is_head(&tensor), inputs);
+        let (matrix, finite) =
+            if target.dtype == GgmlDType::F32 {
+                let (numbers, finite) = quantize::widen_all(float, &bytes);
+                (Matrix::Exact(numbers), finite)
+            } else {
+                let (bytes, finite) = quantize::quantize(float, &bytes, inputs, target.dtype)
+                    .map_err(|error| LoadError::Compute {
+                        file: self.label().to_owned(),
+                        problem: format!("tensor {tensor:?}: {error}"),
+                    })?;
+                (Matrix::Quantized(target.dtype, bytes), finite)
+            };
+        if finite { Ok(matrix) } else { Err(self.error(SafetensorsError::NotFinite { tensor })) }
+    }
+
+    /// Loads a vector as f32.
+    ///
+    /// # Errors
+    /// Returns the errors of [`matrix`](Self::matrix).
+    pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+        self.exact(name, &[len])
+    }
+
+    /// Loads all numbers of a tensor as f32, row by row.
+    ///
+    /// # Errors
+    /// Returns the errors of [`matrix`](Self::matrix).
+    pub(crate) fn exact(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
+        let found = self.require(name, shape)?;
+        let mut numbers = vec![0.0; shape.iter().product()];
+        match quantize::widen(found.float, &self.data(&found)?, &mut numbers) {
+            true => Ok(numbers),
+            false => Err(self.error(SafetensorsError::NotFinite { tensor: found.tensor })),
+        }
+    }
+
+    /// Reads the numbers of a tensor, or of the part that is an expert's matrix, in the file's format.
+    fn data(&self, found: &Found<'_>) -> Result<Box<dyn Deref<Target = [u8]>>, LoadError> {
+        let Found { entry, float, .. } = *found;
+        let bytes = match &found.expert {
+            None => self.0.shards.data(entry).map(|bytes| Box::new(bytes) as Box<_>),
+            Some(expert) => {
+                expert.read(&self.0.shards, entry, float).map(|bytes| Box::new(bytes) as Box<_>)
+            }
+        };
+        bytes.map_err(|problem| self.error(problem))
+    }
+
+    /// Returns the rows of a matrix `[rows, width]`, which are read from its file one by one.
+    ///
+    /// # Errors
+    /// Returns the errors of [`matrix`](Self::matrix), except that the numbers are not checked.
+    pub(crate) fn rows(&self, name: &str, rows: usize, width: usize) -> Result<Rows, LoadError> {
+        let Found { entry, float, .. } = self.require(name, &[rows, width])?;
+        Ok(Rows { model: self.clone(), entry: entry.clone(), float })
+    }
+}
+
+/// The rows of a matrix, read from their file one by one.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    model: SafetensorsModel,
+    entry: Entry,
+    float: Float,
+}
+
+impl Rows {
+    /// Returns `[rows, width]`.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        (self.entry.shape[0], self.entry.shape[1])
+    }
+
+    /// Reads one row, `[width]`, through `buffer`; `index` must be in range.
+    ///
+    /// # Errors
+    /// Returns an error if it can't be read.
+    pub(crate) fn read(
+        &self,
+        index: usize,
+        out: &mut [f32],
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), SafetensorsError> {
+        buffer.resize(out.len() * self.float.size(), 0);
+        self.model.0.shards.read(&self.entry, index * buffer.len(), buffer)?;
+        quantize::widen(self.float, buffer, out);
+        Ok(())
+    }
+
+    /// Same as [`SafetensorsModel::check_unchanged`].
+    pub(crate) fn check_unchanged(&self) -> Result<(), LoadError> {
+        self.model.check_unchanged()
+    }
+}
