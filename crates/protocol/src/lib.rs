@@ -19,6 +19,7 @@
 //! | [`estimate`]| [`Estimate`], the position and the likely wait of a queued task |
 //! | [`snapshot`]| [`TaskSnapshot`], a task's current state, with a [`TaskSummary`]; [`Metrics`] derive from it |
 //! | [`event`]   | [`Event`], a numbered step in a task's life |
+//! | [`skill`]   | [`SkillUse`], how an answer is read, and [`SkillAnswer`], what comes of it |
 //! | [`worker`]  | [`WorkerReport`], a worker's state and capacity |
 //! | [`record`]  | the versioned envelope of everything stored |
 //!
@@ -39,6 +40,7 @@ pub mod ids;
 pub mod key;
 pub mod outcome;
 pub mod record;
+pub mod skill;
 pub mod snapshot;
 pub mod state;
 pub mod task;
@@ -46,8 +48,8 @@ pub mod time;
 pub mod worker;
 
 pub use chat::{
-    Constraint, Embedding, FinishReason, Logprobs, Message, ModelId, Part, Role, Sampling,
-    SamplingField, TokenLogprob, TokenLogprobs, Tool, ToolCall, ToolChoice, Usage,
+    Constraint, Embedding, FinishReason, Logprobs, Message, ModelId, Number, Part, Range, Role,
+    Sampling, SamplingField, TokenLogprob, TokenLogprobs, Tool, ToolCall, ToolChoice, Usage,
 };
 pub use day::{Day, InvalidDay};
 pub use estimate::{Estimate, Eta};
@@ -58,8 +60,11 @@ pub use ids::{
 pub use key::{ApiKey, KeyId, KeyLimits, Scope, UsageCounts, UsageRow};
 pub use outcome::{Choice, Completion, ErrorType, Outcome, TaskError};
 pub use record::RecordError;
+pub use skill::{SkillAnswer, SkillOutput, SkillUse, VisionFamily};
 pub use snapshot::{Metrics, TaskSnapshot, TaskSummary};
 pub use state::TaskState;
-pub use task::{AnswerForm, Lane, Prompt, Task, TaskKind, Webhook, WebhookForm};
+pub use task::{
+    AnswerForm, Lane, PixelLimits, Prompt, Task, TaskKind, VisualKind, Webhook, WebhookForm,
+};
 pub use time::Timestamp;
 pub use worker::{GpuReport, ModelReport, ModelState, WorkerReport, WorkerStatus};

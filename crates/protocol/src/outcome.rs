@@ -5,7 +5,7 @@ use std::fmt;
 use chat::{Embedding, FinishReason, Logprobs, Sampling, ToolCall, Usage};
 use serde::{Deserialize, Serialize};
 
-use crate::TaskState;
+use crate::{SkillAnswer, TaskState};
 
 /// How a task ended. Exactly one is recorded per task; the broker refuses a second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,6 +89,9 @@ pub struct Completion {
     /// The embeddings of the inputs, in their order; empty unless the task asked for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<Embedding>,
+    /// What the task's skill made of the first answer, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skill: Option<SkillAnswer>,
 }
 
 /// An answer.
@@ -287,6 +290,13 @@ mod tests {
             completion.further.push(second);
             completion.embeddings.push(Embedding(vec![0.1]));
             completion.sampling_defaults.temperature = Some(0.6);
+            // Its numbers too must survive serde's buffers.
+            completion.skill = Some(SkillAnswer {
+                name: "ocr".into(),
+                structured: Some(serde_json::json!([{"box": [1.5, 2, 3, 4], "text": "a"}])),
+                annotated_images: vec![crate::BlobId::new()],
+                warnings: vec!["repaired".into()],
+            });
         }
         let text = serde_json::to_string(&outcome).unwrap();
         assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome, "{text}");

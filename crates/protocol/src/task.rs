@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chat::{Constraint, Message, ModelId, Part, Sampling, Tool, ToolChoice};
 use serde::{Deserialize, Serialize};
 
-use crate::{TaskId, TenantId};
+use crate::{SkillUse, TaskId, TenantId};
 
 /// The unit of work. Immutable once submitted: state that changes is in the broker's own fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Task {
     /// The input of a generation or a count; empty for other kinds.
     #[serde(default, skip_serializing_if = "Prompt::is_empty")]
     pub prompt: Prompt,
+    /// The sizes to which the prompt's images are resized, as far as the request says.
+    #[serde(default, skip_serializing_if = "PixelLimits::is_empty")]
+    pub pixels: PixelLimits,
     /// The number of answers to generate: 1 to [`Task::MAX_N`].
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub n: u8,
@@ -54,6 +57,9 @@ pub struct Task {
     /// The webhook to call at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
+    /// How the answer is read, if a skill has written the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skill: Option<SkillUse>,
 }
 
 impl Task {
@@ -73,6 +79,25 @@ const fn one() -> u8 {
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
 fn is_one(n: &u8) -> bool {
     *n == 1
+}
+
+/// The number of pixels to which each image of a prompt is resized. `None` is the model's; the worker's maximum applies
+/// in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PixelLimits {
+    /// The fewest pixels. Smaller images are enlarged.
+    #[serde(default, rename = "min_pixels", skip_serializing_if = "Option::is_none")]
+    pub min: Option<u64>,
+    /// The most pixels. Larger images are reduced.
+    #[serde(default, rename = "max_pixels", skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
+}
+
+impl PixelLimits {
+    /// Returns whether nothing is set.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The computation that a task requests.
@@ -197,6 +222,14 @@ pub enum Prompt {
     Continued(Vec<Message>),
     /// Text that is passed to the model unchanged.
     Raw(String),
+    /// Text that is passed to the model unchanged, in which each `<|image_pad|>` takes the next image. A variant of its
+    /// own, so that a worker from before it refuses the task instead of ignoring the images.
+    RawImages {
+        /// The text.
+        text: String,
+        /// The names under which the images' bytes are stored, as in [`Part::Image`].
+        images: Vec<String>,
+    },
     /// Token ids of the model's vocabulary.
     Tokens(Vec<u32>),
 }
@@ -219,11 +252,54 @@ impl Prompt {
         matches!(self, Self::Chat(messages) if messages.is_empty())
     }
 
+    /// Returns its images and videos in the order of the prompt: what each is, and the name under which its bytes are
+    /// stored.
+    pub fn visuals<'a>(&'a self) -> Vec<(VisualKind, &'a str)> {
+        match self {
+            Self::Chat(messages) | Self::Continued(messages) => {
+                let parts = messages.iter().flat_map(|message| &message.parts);
+                let visual = |part: &'a Part| match part {
+                    Part::Image { blob } => Some((VisualKind::Image, blob.as_str())),
+                    Part::Video { blob } => Some((VisualKind::Video, blob.as_str())),
+                    _ => None,
+                };
+                parts.filter_map(visual).collect()
+            }
+            Self::RawImages { images, .. } => {
+                images.iter().map(|name| (VisualKind::Image, name.as_str())).collect()
+            }
+            Self::Raw(_) | Self::Tokens(_) => Vec::new(),
+        }
+    }
+
     /// Returns the number of images in it.
     pub fn images(&self) -> usize {
-        let (Self::Chat(messages) | Self::Continued(messages)) = self else { return 0 };
-        let parts = messages.iter().flat_map(|message| &message.parts);
-        parts.filter(|part| matches!(part, Part::Image { .. })).count()
+        self.image_blobs().len()
+    }
+
+    /// Returns the names under which the bytes of its images are stored, in the order of the prompt.
+    pub fn image_blobs(&self) -> Vec<&str> {
+        let visuals = self.visuals().into_iter();
+        visuals.filter(|(kind, _)| *kind == VisualKind::Image).map(|(_, name)| name).collect()
+    }
+}
+
+/// What a part of a prompt that is seen is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VisualKind {
+    /// An image.
+    Image,
+    /// A video.
+    Video,
+}
+
+impl VisualKind {
+    /// Returns the word for it in messages.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Video => "video",
+        }
     }
 }
 
@@ -281,6 +357,44 @@ mod tests {
         let stored = record::encode(&embed).unwrap();
         assert!(stored.contains(text) && !stored.contains("prompt"), "{stored}");
         assert_eq!(record::decode::<Task>(&stored).unwrap(), embed);
+    }
+
+    #[test]
+    fn images_travel_with_their_limits() {
+        let text = concat!(
+            r#""prompt":{"raw_images":{"text":"<|image_pad|>","images":["a"]}},"#,
+            r#""pixels":{"max_pixels":65536}"#
+        );
+        let raw = task(text);
+        let prompt = Prompt::RawImages { text: "<|image_pad|>".into(), images: vec!["a".into()] };
+        assert_eq!((raw.prompt.clone(), raw.prompt.images()), (prompt, 1));
+        assert_eq!(raw.pixels, PixelLimits { min: None, max: Some(65_536) });
+        let stored = record::encode(&raw).unwrap();
+        assert!(stored.contains(text), "{stored}");
+        assert_eq!(record::decode::<Task>(&stored).unwrap(), raw);
+        let image = |blob: &str| Part::Image { blob: blob.into() };
+        let text = Part::Text { text: "x".into() };
+        let message = |parts| Message { role: chat::Role::User, parts, name: None };
+        let messages = vec![message(vec![image("a"), text, image("b")]), message(vec![image("a")])];
+        assert_eq!(Prompt::Chat(messages).image_blobs(), ["a", "b", "a"]);
+    }
+
+    #[test]
+    fn a_skill_travels_with_what_it_sets() {
+        let prompt = r#""prompt":{"raw":"a"}"#;
+        assert_eq!(task(prompt).skill, None);
+        let plain = r#""skill":{"name":"ocr","output":"boxes"}"#;
+        let set = concat!(
+            r#""skill":{"name":"mine","output":"actions","scale":999,"actions":["click"],"#,
+            r#""draw":true,"command":"reader"}"#
+        );
+        for (text, scale) in [(plain, SkillUse::SCALE), (set, 999)] {
+            let read = task(&format!("{prompt},{text}"));
+            assert_eq!(read.skill.as_ref().map(|skill| skill.scale), Some(scale));
+            let stored = record::encode(&read).unwrap();
+            assert!(stored.contains(text), "{stored}");
+            assert_eq!(record::decode::<Task>(&stored).unwrap(), read);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelId, Timestamp, WorkerId};
+use crate::{ModelId, Timestamp, VisionFamily, WorkerId};
 
 /// A worker's report. Workers renew it every few seconds; without renewal it expires.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,7 +64,16 @@ pub struct GpuReport {
     pub utilization_percent: u32,
 }
 
+/// A worker that has a model in memory and runs none of its tasks asks the queue for tasks every second. One that has
+/// not asked for this long is deaf.
+const DEAF_AFTER_MS: u64 = 30_000;
+
 impl WorkerReport {
+    /// Whether it reports, but has stopped asking the queue for tasks of a loaded model. Only a restart helps.
+    pub fn is_deaf(&self) -> bool {
+        self.status == WorkerStatus::Ready && self.models.iter().any(ModelReport::is_deaf)
+    }
+
     /// Returns the names of all models it serves, loaded or not.
     pub fn serves(&self) -> impl Iterator<Item = &ModelId> {
         let first = self.models.is_empty().then_some(&self.model);
@@ -112,14 +121,34 @@ pub struct ModelReport {
     /// worker's version does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_length: Option<u32>,
+    /// Whether it takes images; `None` until it was loaded once, and if the worker's version does not report it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<bool>,
+    /// The family by which it sees; `None` if it takes no images, and until it was loaded once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<VisionFamily>,
     /// The memory it takes while loaded, in bytes, by the worker's plan.
     pub memory_bytes: u64,
     /// How long the latest load took, in milliseconds; `None` if it was never loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_ms: Option<u64>,
+    /// The time since the worker last asked the queue for its tasks, in milliseconds; `None` while it is not in
+    /// memory, and if the worker's version does not report it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_claim_ms: Option<u64>,
     /// Why it cannot be loaded, if it cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+impl ModelReport {
+    /// Whether it could run tasks, but the worker does not ask for them. While tasks run, the worker may have no room
+    /// for more.
+    fn is_deaf(&self) -> bool {
+        self.state == ModelState::Loaded
+            && self.running == 0
+            && self.since_claim_ms.is_some_and(|ms| ms >= DEAF_AFTER_MS)
+    }
 }
 
 /// Whether a worker has a model in memory.

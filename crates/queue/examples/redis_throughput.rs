@@ -20,6 +20,7 @@ fn task() -> Task {
         model: ModelId::new("demo"),
         lane: Lane::Normal,
         prompt: Prompt::user("How do I add a worker?"),
+        pixels: Default::default(),
         kind: Default::default(),
         n: 1,
         max_tokens: 64,
@@ -37,6 +38,7 @@ fn task() -> Task {
         user_id: None,
         metadata: Default::default(),
         webhook: None,
+        skill: None,
     }
 }
 

@@ -9,7 +9,7 @@
 //!
 //! | module       | contents |
 //! |--------------|----------|
-//! | [`Broker`], [`Operations`], [`Webhooks`], [`Blobs`], [`BlobBytes`], [`Batches`], [`Metering`] (`contract/`) | the traits that every queue implements; their comments are the specification |
+//! | [`Broker`], [`Operations`], [`Listing`], [`Webhooks`], [`Blobs`], [`BlobBytes`], [`Batches`], [`Metering`] (`contract/`) | the traits that every queue implements; their comments are the specification |
 //! | `submit.rs`  | [`SubmitOptions`]: when a task may start, deduplication, and the bounds of the queue |
 //! | [`redis`]    | [`RedisBroker`]: Streams and one Lua script per operation, for many machines |
 //! | [`sqlite`]   | [`SqliteBroker`]: a file, for one machine |
@@ -23,6 +23,7 @@
 //! | `replay`     | the submit that replays a dead letter |
 //! | `pace`       | the drain rate of a queue, and when a full one is likely to have room |
 //! | `stored`     | the stored forms of outcomes, events, snapshots |
+//! | `listed`     | the stored fields of a listed task |
 //! | `handover`   | parcels of claimed tasks, which ensure that dropping a claim loses no task |
 //! | `written`    | acknowledgements of written log lines that the store does not have yet |
 //!
@@ -47,6 +48,7 @@ mod estimate;
 mod handover;
 mod lanes;
 mod limits;
+mod listed;
 mod meters;
 mod pace;
 pub mod redis;

@@ -21,7 +21,7 @@ use crate::{Exhausted, Meter, MeterKind, Reading};
 const MINUTE_MS: f64 = 60_000.0;
 const SECOND_MS: f64 = 1_000.0;
 
-/// What rounding may add to a level, in milliseconds or tokens; also in `redis/scripts/lib/meters.lua`.
+/// What rounding may add to a level, in milliseconds or tokens.
 const SLACK: f64 = 1e-5;
 
 /// After a refusal for tasks in flight: when one ends is unknown, so try again soon.
@@ -88,8 +88,9 @@ impl Meter {
         self.kind.period().map_or(1.0, |period| period / self.limit as f64)
     }
 
-    fn capacity(&self) -> f64 {
-        self.kind.period().unwrap_or(self.limit as f64)
+    /// Returns the highest level that it may have.
+    pub(crate) fn capacity(&self) -> f64 {
+        self.kind.period().unwrap_or(self.limit as f64) + SLACK
     }
 
     /// Returns by how much a submit that reserves `tokens` raises the level.
@@ -99,12 +100,12 @@ impl Meter {
 
     /// Returns whether a submit that reserves `tokens` has room.
     pub(crate) fn has_room(&self, at: Level, tokens: u64) -> bool {
-        at.level + self.cost(tokens) <= self.capacity() + SLACK
+        at.level + self.cost(tokens) <= self.capacity()
     }
 
     /// Returns the state for callers.
     pub(crate) fn reading(&self, at: Level, now: Timestamp) -> Reading {
-        let left = (self.capacity() - at.level + SLACK).max(0.0) / self.unit();
+        let left = (self.capacity() - at.level).max(0.0) / self.unit();
         let reset = match self.kind {
             MeterKind::Requests { .. } | MeterKind::Tokens => span(at.level),
             MeterKind::InFlight => Duration::ZERO,
@@ -119,9 +120,17 @@ impl Meter {
         }
     }
 
+    fn exhausted(&self, at: Level, tokens: u64, now: Timestamp) -> Exhausted {
+        Exhausted {
+            reading: self.reading(at, now),
+            asked: self.kind.asked(tokens),
+            retry_after: self.retry_after(at, tokens, now),
+        }
+    }
+
     /// Returns the time until a submit that reserves `tokens` fits; `None` if it never does.
     fn retry_after(&self, at: Level, tokens: u64, now: Timestamp) -> Option<Duration> {
-        if self.cost(tokens) > self.capacity() + SLACK {
+        if self.cost(tokens) > self.capacity() {
             return None;
         }
         Some(match self.kind {
@@ -142,12 +151,25 @@ pub(crate) fn exhausted(
     now: Timestamp,
 ) -> Option<Exhausted> {
     let full = meters.iter().zip(levels).filter(|(meter, at)| !meter.has_room(**at, tokens));
-    let refusals = full.map(|(meter, at)| Exhausted {
-        reading: meter.reading(*at, now),
-        asked: meter.kind.asked(tokens),
-        retry_after: meter.retry_after(*at, tokens, now),
-    });
+    let refusals = full.map(|(meter, at)| meter.exhausted(*at, tokens, now));
     refusals.max_by_key(|refusal| refusal.retry_after.unwrap_or(Duration::MAX))
+}
+
+/// Returns the refusal of a submit that a store refused: if all meters seem to have room, since levels are rounded on
+/// their way, that of the meter with the least. `None` without meters.
+pub(crate) fn refusal(
+    meters: &[Meter],
+    levels: &[Level],
+    tokens: u64,
+    now: Timestamp,
+) -> Option<Exhausted> {
+    let room = |(meter, at): &(&Meter, &Level)| {
+        (meter.capacity() - at.level - meter.cost(tokens)) / meter.capacity()
+    };
+    exhausted(meters, levels, tokens, now).or_else(|| {
+        let least = meters.iter().zip(levels).min_by(|a, b| room(a).total_cmp(&room(b)));
+        least.map(|(meter, at)| meter.exhausted(*at, tokens, now))
+    })
 }
 
 /// Returns the level of a meter after a task that reserved `tokens` has used `used`. Of a rate, `arrival` is the

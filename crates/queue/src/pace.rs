@@ -6,6 +6,10 @@ const UNMEASURED_MS: f64 = 5_000.0;
 /// The weight of the latest processing time in the moving average.
 pub(crate) const LATEST_WEIGHT: f64 = 0.2;
 
+/// The processing time recorded for a task that took less than a millisecond: an average of 0 means
+/// that nothing was measured.
+pub(crate) const SHORTEST_MS: f64 = 0.5;
+
 /// The counters of a model that determine how fast its queue drains.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {

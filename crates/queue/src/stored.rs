@@ -112,7 +112,8 @@ pub(crate) struct StoredSummary {
 }
 
 impl StoredSummary {
-    fn read(self) -> Result<TaskSummary, BrokerError> {
+    /// Parses the fields.
+    pub(crate) fn read(self) -> Result<TaskSummary, BrokerError> {
         if let Some(record) = self.record {
             return Ok(record::decode(&record)?);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Charge, Reading};
+use crate::{Charge, Payer, Reading};
 use protocol::{Estimate, ModelId, TaskId, TaskState, Timestamp};
 
 /// The options with which a task is queued.
@@ -27,7 +27,7 @@ impl SubmitOptions {
         idempotency: None,
         start: Start::Now,
         expires_in: None,
-        charge: Charge { key: None, tokens: 0, meters: Vec::new() },
+        charge: Charge { payer: Payer::NONE, tokens: 0 },
     };
 }
 

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::{BlobId, TenantId, Timestamp};
+use sha2::{Digest, Sha256};
 
 use super::{BlobBytes, BlobPlace, BrokerError};
 
@@ -222,6 +223,13 @@ pub struct DoomedBlob {
 /// The SHA-256 of a blob's bytes. Displayed in hexadecimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentHash(pub [u8; 32]);
+
+impl ContentHash {
+    /// Computes the hash of bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
 
 impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

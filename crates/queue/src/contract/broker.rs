@@ -11,8 +11,8 @@ use protocol::{
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Batches, Blobs, BrokerError, CancelReply, Claimant, Claimed, Fitness, Keys, Lease, LeaseState,
-    Metering, Operations, Reaped, Release, Room, SubmitOptions, Submitted, Unlogged, Webhooks,
-    WorkerOrders,
+    Listing, Metering, Operations, Reaped, Release, Room, SubmitOptions, Submitted, Unlogged,
+    Webhooks, WorkerOrders,
 };
 
 /// A queue of tasks. **Guarantee:** at-least-once execution, exactly one recorded outcome, and no
@@ -22,7 +22,7 @@ use crate::{
 /// broker's clock.
 #[async_trait]
 pub trait Broker:
-    Operations + Webhooks + Blobs + Batches + Keys + Metering + Send + Sync + 'static
+    Operations + Listing + Webhooks + Blobs + Batches + Keys + Metering + Send + Sync + 'static
 {
     /// Returns the name of the store for logs and `/health`: `redis` or `sqlite`.
     fn name(&self) -> &'static str;

@@ -1,6 +1,7 @@
 //! What a submit is charged, and the limits that it is checked against.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use protocol::KeyId;
@@ -12,13 +13,68 @@ pub const NO_KEY: &str = "none";
 /// one that a bound refuses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Charge {
-    /// The key whose usage the task counts for; `None` counts for the key `none`.
-    pub key: Option<KeyId>,
+    /// Who pays, and within which limits.
+    pub payer: Payer,
     /// Tokens to reserve: an estimate of the prompt, and the most that may be generated.
     pub tokens: u64,
-    /// The limits, of which no two have the same kind and subject. All must have room.
-    pub meters: Vec<Meter>,
 }
+
+impl Charge {
+    /// Returns the limits of the payer.
+    pub fn meters(&self) -> &[Meter] {
+        self.payer.meters()
+    }
+}
+
+/// The key that pays for submits, and the limits that hold for them. It is prepared once and used for many submits:
+/// clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Payer(Option<Arc<Account>>);
+
+#[derive(Debug)]
+struct Account {
+    key: Option<KeyId>,
+    meters: Vec<Meter>,
+    /// The form in which a store takes it.
+    encoded: OnceLock<Box<[u8]>>,
+}
+
+impl Payer {
+    /// No key, and no limits.
+    pub const NONE: Self = Self(None);
+
+    /// Usage counts for `key`; `None` counts for the key `none`. No two of the limits may have the same kind and
+    /// subject. All must have room.
+    pub fn new(key: Option<KeyId>, meters: Vec<Meter>) -> Self {
+        let is_needed = key.is_some() || !meters.is_empty();
+        Self(is_needed.then(|| Arc::new(Account { key, meters, encoded: OnceLock::new() })))
+    }
+
+    /// Returns the key whose usage tasks count for.
+    pub fn key(&self) -> Option<&KeyId> {
+        self.0.as_ref()?.key.as_ref()
+    }
+
+    /// Returns the limits.
+    pub fn meters(&self) -> &[Meter] {
+        self.0.as_ref().map_or(&[], |account| &account.meters)
+    }
+
+    /// Returns the form in which the store takes it, which `encode` computes once. `None` if there is neither a key
+    /// nor a limit.
+    pub(crate) fn encoded(&self, encode: fn(Option<&KeyId>, &[Meter]) -> Vec<u8>) -> Option<&[u8]> {
+        let Account { key, meters, encoded } = &**self.0.as_ref()?;
+        Some(encoded.get_or_init(|| encode(key.as_ref(), meters).into_boxed_slice()))
+    }
+}
+
+impl PartialEq for Payer {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key() && self.meters() == other.meters()
+    }
+}
+
+impl Eq for Payer {}
 
 /// A limit on what a subject may use. Meters of one owner (the task's tenant), kind and subject share their state,
 /// whatever their limits.
@@ -27,7 +83,7 @@ pub struct Meter {
     /// What it counts.
     pub kind: MeterKind,
     /// Whose use it counts, such as `key_…`, an owner or an address.
-    pub subject: String,
+    pub subject: Arc<str>,
     /// The amount allowed; 0 allows nothing.
     pub limit: u64,
 }

@@ -13,6 +13,7 @@ mod fitness;
 mod journal;
 mod keys;
 mod lease;
+mod listing;
 mod metering;
 mod operations;
 mod webhooks;
@@ -28,12 +29,16 @@ pub use blobs::{
 pub use broker::{Broker, Depth};
 pub use bytes::{BlobBytes, BlobPlace, BlobWriter, ByteStream};
 pub use causes::NO_ANSWER;
-pub use charge::{Charge, Exhausted, Meter, MeterKind, NO_KEY, Reading};
+pub use charge::{Charge, Exhausted, Meter, MeterKind, NO_KEY, Payer, Reading};
 pub use error::{BrokerError, OpenError};
 pub use fitness::Fitness;
 pub use journal::{LINE_KEPT, LINE_SPAN, Unlogged};
 pub use keys::{KeyHash, Keys, StoredKey};
 pub use lease::{CancelReply, Claimant, Claimed, Lease, LeaseState, Reaped, Release, Room};
+pub use listing::{
+    CancelledPage, InvalidCursor, LISTED_ENDED, ListedState, ListedTask, Listing, MAX_SEARCHED,
+    TaskCursor, TaskFilter, TaskPage, UnknownListedState,
+};
 pub use metering::{Metering, UsageQuery};
 pub use operations::{
     DEAD_LETTER_TTL, DeadLetter, DeadLetterPage, Failure, MAX_DEAD_LETTERS, Operations, Overview,

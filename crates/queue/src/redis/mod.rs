@@ -14,7 +14,7 @@
 //! | `read.rs`   | snapshot, expired, events, depth |
 //! | `journal.rs`| ended tasks whose log lines are pending |
 //! | `workers.rs`| the registry of workers |
-//! | `operations.rs`, `dead.rs` | the operators' side; dead letters |
+//! | `operations.rs`, `dead.rs`, `listing.rs` | the operators' side; dead letters; the search for tasks |
 //! | `webhooks.rs`, `hook.rs` | the deliverers' side; the stored form of a webhook |
 //! | `batches.rs` | records of batches |
 //! | `metering.rs`, `charge.rs` | limits and usage; the texts of charges |
@@ -47,6 +47,7 @@ mod keys;
 mod lease;
 mod link;
 mod listener;
+mod listing;
 mod managed_keys;
 mod metering;
 mod operations;

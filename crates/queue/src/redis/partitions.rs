@@ -89,7 +89,7 @@ impl Partitions {
         let list = self.all().await?;
         let own = self.place(task.id.as_uuid().as_bytes());
         let place = match &options.idempotency {
-            _ if !options.charge.meters.is_empty() => self.place(task.tenant.as_str().as_bytes()),
+            _ if !options.charge.meters().is_empty() => self.place(task.tenant.as_str().as_bytes()),
             Some(by) => self.place(format!("{}:{}", task.tenant, by.key).as_bytes()),
             None => own,
         };

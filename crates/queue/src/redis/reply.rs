@@ -6,6 +6,7 @@ use protocol::{
     Attempt, Chunk, Event, EventBody, EventSeq, RecordError, TaskId, Timestamp, WorkerId, record,
 };
 
+use crate::listed::StoredTask;
 use crate::stored::{self, Holding, StoredSnapshot, StoredSummary};
 use crate::{BrokerError, Lease};
 
@@ -47,8 +48,10 @@ impl Reply {
         Ok(Timestamp::from_millis(self.parse()?))
     }
 
-    /// Parses the next field as a number, or returns `None` if it is empty.
-    pub(crate) fn optional(&mut self) -> Result<Option<u64>, BrokerError> {
+    /// Parses the next field as a number or id, or returns `None` if it is empty.
+    pub(crate) fn optional<T: FromStr<Err: std::fmt::Display>>(
+        &mut self,
+    ) -> Result<Option<T>, BrokerError> {
         let text = self.text()?;
         if text.is_empty() {
             return Ok(None);
@@ -65,22 +68,14 @@ impl Reply {
         Ok((first.to_owned(), second.to_owned()))
     }
 
-    /// Parses the next field as a worker's id, or returns `None` if it is empty.
-    fn optional_id(&mut self) -> Result<Option<WorkerId>, BrokerError> {
-        let text = self.text()?;
-        if text.is_empty() {
-            return Ok(None);
-        }
-        text.parse().map(Some).map_err(|error| self.corrupt(format_args!("{error}")))
+    /// Returns the next field, or `None` if it is empty.
+    fn optional_text(&mut self) -> Result<Option<String>, BrokerError> {
+        Ok(Some(self.text()?).filter(|text| !text.is_empty()))
     }
 
     /// Parses the next field as a number of attempts; 0 if it is empty.
     fn attempts(&mut self) -> Result<u32, BrokerError> {
-        let text = self.text()?;
-        if text.is_empty() {
-            return Ok(0);
-        }
-        text.parse().map_err(|error| self.corrupt(format_args!("'{text}': {error}")))
+        Ok(self.optional()?.unwrap_or(0))
     }
 
     /// Returns whether no fields are left.
@@ -123,32 +118,54 @@ impl Reply {
 
     /// Parses the next thirteen fields: `SNAPSHOT` in `lib/snapshot.lua`, for the task `id`.
     pub(crate) fn snapshot(&mut self, id: TaskId) -> Result<StoredSnapshot, BrokerError> {
-        let text = |text: String| (!text.is_empty()).then_some(text);
-        let (record, about, notes) = (text(self.text()?), self.text()?, text(self.text()?));
+        let record = self.optional_text()?;
+        Ok(StoredSnapshot {
+            summary: StoredSummary { record, ..self.summary(id)? },
+            state: self.parse()?,
+            attempt: self.attempts()?,
+            worker: self.optional()?,
+            cancel: self.text()? == "1",
+            submitted: self.parse()?,
+            started: self.optional()?,
+            finished: self.optional()?,
+            outcome: self.optional_text()?,
+            run_at: self.optional()?,
+            expires_at: self.optional()?,
+        })
+    }
+
+    /// Parses the next twelve fields: a task as `tasks.lua` returns it.
+    pub(crate) fn listed(&mut self) -> Result<StoredTask, BrokerError> {
+        let id = self.parse()?;
+        Ok(StoredTask {
+            summary: self.summary(id)?,
+            state: self.parse()?,
+            attempt: self.attempts()?,
+            worker: self.optional()?,
+            cancel: self.text()? == "1",
+            submitted: self.parse()?,
+            started: self.optional()?,
+            finished: self.optional()?,
+            run_at: self.optional()?,
+            failure: self.optional_text()?,
+        })
+    }
+
+    /// Parses the next two fields: `about` and the notes of the task `id`.
+    fn summary(&mut self, id: TaskId) -> Result<StoredSummary, BrokerError> {
+        let (about, notes) = (self.text()?, self.optional_text()?);
         // TTL, attempts, lane, tenant and model; see `submit.rs`.
         let fields: Vec<&str> = about.splitn(5, ':').collect();
         let [_, _, lane, tenant, model] = fields[..] else {
             return Err(self.corrupt(format_args!("'{about}' is not a task id")));
         };
-        Ok(StoredSnapshot {
-            summary: StoredSummary {
-                id,
-                record,
-                tenant: tenant.into(),
-                model: model.into(),
-                lane: lane.into(),
-                notes,
-            },
-            state: self.parse()?,
-            attempt: self.attempts()?,
-            worker: self.optional_id()?,
-            cancel: self.text()? == "1",
-            submitted: self.parse()?,
-            started: self.optional()?,
-            finished: self.optional()?,
-            outcome: text(self.text()?),
-            run_at: self.optional()?,
-            expires_at: self.optional()?,
+        Ok(StoredSummary {
+            id,
+            record: None,
+            tenant: tenant.into(),
+            model: model.into(),
+            lane: lane.into(),
+            notes,
         })
     }
 

@@ -10,7 +10,9 @@ use crate::{BrokerError, Claimant, Room};
 
 /// A submit that waits for its call, as `submit.lua` takes it.
 pub(super) struct Submit {
-    pub(super) args: [String; 6],
+    pub(super) args: [String; 5],
+    /// The charge; then the tokens to reserve, and behind a space the images, if there are some.
+    pub(super) charge: (Vec<u8>, String),
     pub(super) answer: oneshot::Sender<Result<String, BrokerError>>,
 }
 

@@ -10,8 +10,8 @@ use redis::Script;
 use crate::limits::{MAX_EVENTS, MAX_FAILURES, PROMOTED, SHORT_LIMIT, WINDOW};
 use crate::pace::LATEST_WEIGHT;
 use crate::{
-    DEAD_LETTER_TTL, LINE_KEPT, LINE_SPAN, MAX_DEAD_LETTERS, MAX_TRIES_KEPT, TOMBSTONE,
-    WEBHOOK_REPORT_TTL,
+    DEAD_LETTER_TTL, LINE_KEPT, LINE_SPAN, LISTED_ENDED, MAX_DEAD_LETTERS, MAX_TRIES_KEPT,
+    TOMBSTONE, WEBHOOK_REPORT_TTL,
 };
 
 macro_rules! scripts {
@@ -46,17 +46,20 @@ macro_rules! scripts {
 scripts! {
     agree: "allow-oom" [],
     room: "" [],
-    submit: "" [ended task counters line standing accepted meters charge save isolate],
-    accepted: "no-writes" [ended task counters line standing accepted],
-    finish_and_claim: "allow-oom" [ended task counters line promote meters settle ending failures letters journal save isolate],
+    submit: "" [ended task counters listed line standing accepted save isolate submit],
+    submit_charged: "" [ended task counters listed line standing accepted meters charge save isolate submit],
+    accepted: "no-writes" [ended task counters listed line standing accepted],
+    finish_and_claim: "allow-oom" [ended task counters listed line promote meters settle ending failures letters journal save isolate],
     snapshot: "no-writes" [ended task counters standing snapshot],
     expired: "no-writes" [],
     events: "no-writes" [ended events],
     renew: "allow-oom" [],
     publish: "" [ended task events],
-    release: "allow-oom" [ended task counters line events meters settle ending end_early failures requeue save],
-    cancel: "allow-oom" [ended task counters line meters settle ending end_early save],
-    reap: "allow-oom" [ended task counters line events promote meters settle ending end_early failures requeue save workers clock],
+    release: "allow-oom" [ended task counters listed line events meters settle ending end_early failures requeue save],
+    cancel: "allow-oom" [ended task counters listed line meters settle ending end_early save],
+    cancel_queued: "allow-oom" [ended task counters listed line meters settle ending end_early save isolate],
+    tasks: "no-writes" [ended task listed],
+    reap: "allow-oom" [ended task counters listed line events promote meters settle ending end_early failures requeue save workers clock tidy],
     readings: "no-writes" [task meters charge],
     usage: "no-writes" [],
     forget_usage: "allow-oom" [],
@@ -128,6 +131,7 @@ fn constants(partitions: u32) -> String {
         ("TOMBSTONE_S", seconds(TOMBSTONE)),
         ("LINE_SPAN_MS", LINE_SPAN.as_millis().to_string()),
         ("LINE_KEPT_S", seconds(LINE_KEPT)),
+        ("LISTED_ENDED", LISTED_ENDED.div_ceil(partitions.into()).to_string()),
         ("MAX_TRIES", MAX_TRIES_KEPT.to_string()),
         ("WEBHOOK_REPORT_TTL_S", seconds(WEBHOOK_REPORT_TTL)),
     ]

@@ -17,7 +17,7 @@ use super::requests::Submit;
 use super::scripts::millis;
 use crate::estimate::Standing;
 use crate::pace::Pace;
-use crate::{Bound, BrokerError, Matches, Start, SubmitOptions, Submitted, stored};
+use crate::{Bound, BrokerError, Charge, Matches, Start, SubmitOptions, Submitted, stored};
 
 #[async_trait]
 impl Member for Submit {
@@ -26,7 +26,7 @@ impl Member for Submit {
     const CALLS: usize = 1;
 
     fn bytes(&self) -> usize {
-        self.args.iter().map(String::len).sum()
+        self.args.iter().map(String::len).sum::<usize>() + self.charge.0.len()
     }
 
     fn is_wanted(&self) -> bool {
@@ -42,10 +42,14 @@ impl Member for Submit {
         partition: &Arc<Partition>,
         limit: Duration,
     ) -> Result<(), BrokerError> {
-        let mut call = partition.scripts.submit.prepare_invoke();
+        let scripts = &partition.scripts;
+        let is_charged = batch.iter().any(|submit| !submit.charge.0.is_empty());
+        let script = if is_charged { &scripts.submit_charged } else { &scripts.submit };
+        let mut call = script.prepare_invoke();
         call.key(partition.keys.base());
         for submit in &batch {
-            call.arg(&submit.args);
+            let (charge, tokens) = &submit.charge;
+            call.arg(&submit.args).arg(&**charge).arg(tokens);
         }
         let answers = partition.link.run_within(&call, limit).await;
         group::answer_all(batch.into_iter().map(|submit| submit.answer), answers)
@@ -84,7 +88,9 @@ impl Partition {
         options: &SubmitOptions,
     ) -> Result<Submitted, BrokerError> {
         let (answer, answered) = oneshot::channel();
-        let submit = Submit { args: self.submit_args(task, options)?, answer };
+        let args = self.submit_args(task, options)?;
+        let charge = charge_args(task, &options.charge);
+        let submit = Submit { args, charge, answer };
         group::join(self.submits(), self, submit);
         let text = answered.await.unwrap_or_else(|cut| Err(group::cut_off(cut)))?;
         let mut reply = Reply::words("submit", &text);
@@ -94,7 +100,7 @@ impl Partition {
                 if !submitted.created {
                     return Ok(submitted);
                 }
-                let readings = charge::readings(&mut reply, &options.charge.meters, submitted.at)?;
+                let readings = charge::readings(&mut reply, options.charge.meters(), submitted.at)?;
                 Ok(Submitted { readings, ..submitted })
             }
             "limited" => {
@@ -124,7 +130,7 @@ impl Partition {
         &self,
         task: &Task,
         options: &SubmitOptions,
-    ) -> Result<[String; 6], RecordError> {
+    ) -> Result<[String; 5], RecordError> {
         let SubmitOptions { bounds, idempotency, start, expires_in, charge } = options;
         let repetition = idempotency.as_ref().map(|by| Repetition {
             key: self.keys.idempotency(&task.tenant, &by.key),
@@ -145,19 +151,13 @@ impl Partition {
             notes: stored::notes(task)?,
             repetition,
         };
-        let mut limits = format!(
+        let limits = format!(
             "{} {} {}",
             self.share(bounds.model),
             // Of a tenant with limits, all tasks are in this partition.
-            if charge.meters.is_empty() { self.share(bounds.tenant) } else { bounds.tenant },
+            if charge.meters().is_empty() { self.share(bounds.tenant) } else { bounds.tenant },
             self.share(bounds.bytes)
         );
-        let mut tokens = String::new();
-        if let Some(text) = charge::of_submit(task, charge) {
-            tokens = charge.tokens.to_string();
-            limits.push(' ');
-            limits.push_str(&text);
-        }
         Ok([
             task.id.to_string(),
             record::encode(task)?,
@@ -171,9 +171,19 @@ impl Partition {
             ),
             limits,
             more.encoded()?,
-            tokens,
         ])
     }
+}
+
+/// Returns the charge of a submit as its script takes it.
+fn charge_args(task: &Task, charge: &Charge) -> (Vec<u8>, String) {
+    let encoded = charge::of_submit(task, charge);
+    let tokens = match task.prompt.images() {
+        _ if encoded.is_empty() => String::new(),
+        0 => charge.tokens.to_string(),
+        images => format!("{} {images}", charge.tokens),
+    };
+    (encoded.into_owned(), tokens)
 }
 
 impl More<'_> {
@@ -227,7 +237,7 @@ fn full(
         other => return Err(reply.unexpected(other)),
     };
     let held = reply.count()?;
-    let is_whole = bound == Bound::Tenant && !charge.meters.is_empty();
+    let is_whole = bound == Bound::Tenant && !charge.meters().is_empty();
     let held = if is_whole { held } else { of.of_all(held) };
     let (queued, processing) = (reply.count()?, reply.count()?);
     let retry_after_s = Pace { queued, processing, service_ms: reply.parse()? }.retry_after_s();

@@ -6,7 +6,7 @@ use protocol::{TaskId, TaskState, Timestamp, WebhookForm, WebhookId, WorkerId};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use uuid::Uuid;
 
-use crate::WebhookState;
+use crate::{ListedState, WebhookState};
 
 /// A stored id: the bytes of its UUID.
 pub(super) type Key = [u8; 16];
@@ -90,6 +90,14 @@ impl Stored for WebhookForm {
 impl Stored for TaskState {
     const ALL: &'static [Self] =
         &[Self::Queued, Self::Processing, Self::Completed, Self::Failed, Self::Cancelled];
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl Stored for ListedState {
+    const ALL: &'static [Self] = &Self::ALL;
 
     fn name(self) -> &'static str {
         self.as_str()

@@ -11,7 +11,7 @@ use super::course::{Course, emit, find, note};
 use super::letters;
 use super::store::Tx;
 use super::task::{self, By};
-use crate::pace::{next_average, next_deviation};
+use crate::pace::{SHORTEST_MS, next_average, next_deviation};
 use crate::stored::{Ending, requeued_event, token_events};
 use crate::{BrokerError, Failure, Lease, LeaseState, Release};
 
@@ -88,15 +88,16 @@ pub(super) fn finish(
     if !outcome.is_computed() {
         return Ok(now);
     }
-    let latest = millis(now).saturating_sub(course.started.unwrap_or_else(|| millis(now)));
+    let took = millis(now).saturating_sub(course.started.unwrap_or_else(|| millis(now)));
+    let latest = (took as f64).max(SHORTEST_MS);
     let (average, deviation): (f64, f64) = tx
         .sql
         .prepare_cached("SELECT service_ms, service_dev FROM stats WHERE model = ?1")?
         .query_row([&course.model], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let deviation = next_deviation(deviation, average, latest as f64);
+    let deviation = next_deviation(deviation, average, latest);
     tx.sql
         .prepare_cached("UPDATE stats SET service_ms = ?2, service_dev = ?3 WHERE model = ?1")?
-        .execute(params![course.model, next_average(average, latest as f64), deviation])?;
+        .execute(params![course.model, next_average(average, latest), deviation])?;
     Ok(now)
 }
 

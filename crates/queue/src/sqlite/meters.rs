@@ -29,7 +29,8 @@ pub(super) fn charge(
     charge: &Charge,
     now: Timestamp,
 ) -> Result<(Option<String>, Vec<Reading>), BrokerError> {
-    let Charge { key, tokens, meters } = charge;
+    let Charge { payer, tokens } = charge;
+    let (key, meters) = (payer.key(), payer.meters());
     let images = u32::try_from(task.prompt.images()).unwrap_or(u32::MAX);
     if images == 0 && key.is_none() && meters.is_empty() {
         return Ok((None, Vec::new()));
@@ -47,11 +48,11 @@ pub(super) fn charge(
         readings.push(meter.reading(at, now));
         if meter.kind.is_settled() {
             let arrival = meter.kind.period().map_or(0, |_| now.as_millis() + at.level as u64);
-            limits.push((meter.kind.code(), meter.limit, meter.subject.clone(), arrival));
+            limits.push((meter.kind.code(), meter.limit, meter.subject.to_string(), arrival));
         }
     }
     let receipt = Receipt {
-        key: key.as_ref().map(|key| key.as_str().to_owned()),
+        key: key.map(|key| key.as_str().to_owned()),
         images,
         tokens: *tokens,
         day: now.day().number(),
@@ -71,7 +72,7 @@ pub(super) fn settle(
     let day = Day::from_number(receipt.day);
     for (code, limit, subject, arrival) in &receipt.limits {
         let Some(kind) = MeterKind::of_settled(code) else { continue };
-        let meter = Meter { kind, subject: subject.clone(), limit: *limit };
+        let meter = Meter { kind, subject: subject.as_str().into(), limit: *limit };
         if kind.is_daily() && day < now.day().before(1) {
             continue; // no longer kept
         }
@@ -106,7 +107,7 @@ fn level(
             "SELECT level, used, since FROM meters
              WHERE owner = ?1 AND subject = ?2 AND kind = ?3 AND day = ?4",
         )?
-        .query_row(params![owner, meter.subject, meter.kind.code(), row_day(meter, day)], |row| {
+        .query_row(params![owner, &*meter.subject, meter.kind.code(), row_day(meter, day)], |row| {
             Ok((Level { level: row.get(0)?, used: row.get(1)? }, row.get(2)?))
         })
         .optional()?;
@@ -134,7 +135,7 @@ fn store(
             .prepare_cached(
                 "DELETE FROM meters WHERE owner = ?1 AND subject = ?2 AND kind = ?3 AND day = ?4",
             )?
-            .execute(params![owner, meter.subject, kind, row_day])?;
+            .execute(params![owner, &*meter.subject, kind, row_day])?;
         return Ok(());
     }
     let expires = match meter.kind {
@@ -151,7 +152,7 @@ fn store(
         )?
         .execute(params![
             owner,
-            meter.subject,
+            &*meter.subject,
             kind,
             row_day,
             at.level,

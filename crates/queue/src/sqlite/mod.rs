@@ -11,7 +11,7 @@
 //! | `line.rs`    | the positions of queued tasks |
 //! | `submit.rs`, `claim.rs`, `lease.rs`, `reap.rs`, `read.rs` | the operations |
 //! | `ended.rs`   | pending log lines and tombstones of ended tasks |
-//! | `letters.rs` | dead letters |
+//! | `letters.rs`, `listing.rs` | dead letters; the search for tasks |
 //! | `operations.rs`, `workers.rs` | the operators' side, and the registry of workers |
 //! | `webhooks.rs` | the deliverers' side |
 //! | `meters.rs`, `metering.rs` | levels of limits on use; usage |
@@ -34,6 +34,7 @@ mod files;
 mod lease;
 mod letters;
 mod line;
+mod listing;
 mod lock;
 mod managed_keys;
 mod metering;

@@ -13,6 +13,7 @@ mod redis_cost;
 mod redis_faults;
 mod redis_fitness;
 mod redis_full;
+mod redis_listing;
 mod redis_memory;
 mod redis_metering;
 mod redis_partitions;

@@ -59,7 +59,18 @@ async fn ended_tasks_leave_only_records_that_expire() {
     let length: i64 =
         cmd("XLEN").arg("qq:{0}:queue:normal:demo").query_async(&mut plain).await.unwrap();
     assert_eq!(length, 0);
-    for kind in ["leases", "share", "backlog", "delayed", "expiring", "draining", "dead", "hook"] {
+    for kind in [
+        "leases",
+        "share",
+        "backlog",
+        "delayed",
+        "expiring",
+        "draining",
+        "dead",
+        "hook",
+        "tasks:live",
+        "tasks:delayed",
+    ] {
         let pattern = format!("qq:{{0}}:{kind}*");
         let keys: Vec<String> = cmd("KEYS").arg(pattern).query_async(&mut plain).await.unwrap();
         assert!(keys.is_empty(), "{keys:?}");

@@ -6,7 +6,7 @@ use harness::clock::Clock;
 use harness::redis::RedisServer;
 use protocol::{KeyId, Task};
 use queue::{
-    Bounds, Broker, BrokerError, Charge, Idempotency, Matches, Meter, MeterKind, Metering,
+    Bounds, Broker, BrokerError, Charge, Idempotency, Matches, Meter, MeterKind, Metering, Payer,
     RedisBroker, RedisOptions, SubmitOptions,
 };
 
@@ -19,7 +19,8 @@ fn meter(kind: MeterKind, limit: u64) -> Meter {
 }
 
 fn charged(tokens: u64, meters: &[Meter]) -> SubmitOptions {
-    let charge = Charge { key: Some(KeyId::from_text("key_1")), tokens, meters: meters.to_vec() };
+    let charge =
+        Charge { payer: Payer::new(Some(KeyId::from_text("key_1")), meters.to_vec()), tokens };
     SubmitOptions { charge, ..SubmitOptions::PLAIN }
 }
 
@@ -54,7 +55,7 @@ async fn limits_survive_a_kill_and_a_restart() {
     let held = claimed(&*two, &claimant(LONG)).await;
     one.submit(&task(), &options).await.unwrap();
     assert!(matches!(two.submit(&task(), &options).await, Err(BrokerError::LimitReached(_))));
-    let before = left(&*one, &options.charge.meters).await;
+    let before = left(&*one, options.charge.meters()).await;
     assert_eq!(before, [(0, 0), (8, 0), (400, 600)]);
 
     // The file is synced every second.
@@ -63,7 +64,7 @@ async fn limits_survive_a_kill_and_a_restart() {
     server.restart();
     eventually("back", async || one.ping().await.is_ok()).await;
     let three = redis_broker(&server);
-    assert_eq!(left(&*three, &options.charge.meters).await, before);
+    assert_eq!(left(&*three, options.charge.meters()).await, before);
     for broker in [&one, &two, &three] {
         assert!(matches!(
             broker.submit(&task(), &options).await,
@@ -71,7 +72,7 @@ async fn limits_survive_a_kill_and_a_restart() {
         ));
     }
     three.finish(&held.lease, &completed("12 tokens")).await.unwrap();
-    assert_eq!(left(&*one, &options.charge.meters).await, [(0, 0), (9, 0), (688, 300)]);
+    assert_eq!(left(&*one, options.charge.meters()).await, [(0, 0), (9, 0), (688, 300)]);
 }
 
 #[tokio::test]

@@ -289,7 +289,7 @@ async fn kill_9_loses_no_accepted_task() {
 /// pages are used again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn drained_queue_leaves_little_in_the_file() {
-    const MOST: usize = 1_024;
+    const MOST: usize = 1_152;
     let tasks = if std::env::var_os("QWEN_QUEUE_FULL_MEMORY").is_some() { 10_000 } else { 500 };
     let folder = tempfile::tempdir().unwrap();
     let broker = SqliteBroker::open(folder.path()).unwrap();

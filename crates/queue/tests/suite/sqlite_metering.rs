@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::{KeyId, Timestamp};
 use queue::{
-    Broker, BrokerError, Charge, Meter, MeterKind, Metering, SqliteBroker, SubmitOptions,
+    Broker, BrokerError, Charge, Meter, MeterKind, Metering, Payer, SqliteBroker, SubmitOptions,
     UsageQuery,
 };
 
@@ -17,7 +17,7 @@ fn charged(tokens: u64, meters: &[(MeterKind, u64)]) -> SubmitOptions {
         limit: *limit,
     };
     let meters = meters.iter().map(meter).collect();
-    let charge = Charge { key: Some(KeyId::from_text("key_1")), tokens, meters };
+    let charge = Charge { payer: Payer::new(Some(KeyId::from_text("key_1")), meters), tokens };
     SubmitOptions { charge, ..SubmitOptions::PLAIN }
 }
 
@@ -45,12 +45,12 @@ async fn reopened_queue_keeps_limits_and_usage() {
     }
     let broker = SqliteBroker::open(folder.path()).unwrap();
     assert!(is_limited(&broker.submit(&task(), &options).await));
-    let told = broker.readings(&task().tenant, &options.charge.meters).await.unwrap();
+    let told = broker.readings(&task().tenant, options.charge.meters()).await.unwrap();
     let told: Vec<_> = told.iter().map(|reading| (reading.remaining, reading.reserved)).collect();
     assert_eq!(told, [(0, 0), (4, 0), (688, 300)]);
     let held = claimed(&broker, &claimant(LONG)).await;
     broker.finish(&held.lease, &completed("12 tokens")).await.unwrap();
-    let told = broker.readings(&task().tenant, &options.charge.meters).await.unwrap();
+    let told = broker.readings(&task().tenant, options.charge.meters()).await.unwrap();
     assert_eq!((told[1].remaining, told[2].remaining, told[2].reserved), (5, 976, 0));
     let today = Timestamp::now().day();
     let all = UsageQuery { from: today.before(1).to_string(), to: today.to_string(), owner: None };
@@ -89,19 +89,7 @@ async fn tasks_of_schema_7_end_without_a_charge() {
     let folder = tempfile::tempdir().unwrap();
     let (waiting, running) = (task(), task());
     {
-        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
-        for step in [
-            include_str!("../../src/sqlite/schema.sql"),
-            include_str!("../../src/sqlite/schema_2.sql"),
-            include_str!("../../src/sqlite/schema_3.sql"),
-            include_str!("../../src/sqlite/schema_4.sql"),
-            include_str!("../../src/sqlite/schema_5.sql"),
-            include_str!("../../src/sqlite/schema_6.sql"),
-            include_str!("../../src/sqlite/schema_7.sql"),
-        ] {
-            file.execute_batch(step).unwrap();
-        }
-        file.pragma_update(None, "user_version", 7).unwrap();
+        let file = file_of_schema(folder.path(), 7);
         let insert = "INSERT INTO tasks (id, record, model, lane, tenant, size, max_attempts, ttl_ms, state, spot,
                                          place, ticket, depth, submitted, attempt, worker, started, lease_until)
                       VALUES (?1, ?2, 'demo', 'normal', 'tenant', 9, 3, 3600000, ?3, ?4, ?5, 1, 1, 1000, ?6, ?7,

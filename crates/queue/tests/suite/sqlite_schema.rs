@@ -2,8 +2,8 @@
 
 use protocol::{Attempt, Task};
 use queue::{
-    Broker, BrokerError, Depth, Lease, OpenError, Operations, Release, SqliteBroker, SubmitOptions,
-    Webhooks,
+    Broker, BrokerError, Depth, Lease, ListedState, Listing, OpenError, Operations, Release,
+    SqliteBroker, SubmitOptions, TaskFilter, Webhooks,
 };
 
 use crate::support::*;
@@ -26,9 +26,7 @@ async fn a_file_of_schema_1_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     let waiting = task();
     {
-        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
-        file.execute_batch(include_str!("../../src/sqlite/schema.sql")).unwrap();
-        file.pragma_update(None, "user_version", 1).unwrap();
+        let file = file_of_schema(folder.path(), 1);
         let record = protocol::record::encode(&waiting).unwrap();
         let insert =
             "INSERT INTO tasks (id, record, model, lane, max_attempts, ttl_ms, state, place,
@@ -57,10 +55,7 @@ async fn a_file_of_schema_2_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     let (waiting, running, done) = (task(), Task { max_attempts: 1, ..task() }, task());
     {
-        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
-        file.execute_batch(include_str!("../../src/sqlite/schema.sql")).unwrap();
-        file.execute_batch(include_str!("../../src/sqlite/schema_2.sql")).unwrap();
-        file.pragma_update(None, "user_version", 2).unwrap();
+        let file = file_of_schema(folder.path(), 2);
         let insert = |task: &Task, state: &str| {
             let record = protocol::record::encode(task).unwrap();
             let insert = "INSERT INTO tasks (id, record, model, lane, tenant, max_attempts, ttl_ms,
@@ -119,11 +114,7 @@ async fn a_file_of_schema_3_is_brought_up_to_date() {
     let (noted, waiting) = (task(), Task { user_id: Some("u".into()), ..task() });
     let unreadable = protocol::TaskId::new();
     {
-        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
-        file.execute_batch(include_str!("../../src/sqlite/schema.sql")).unwrap();
-        file.execute_batch(include_str!("../../src/sqlite/schema_2.sql")).unwrap();
-        file.execute_batch(include_str!("../../src/sqlite/schema_3.sql")).unwrap();
-        file.pragma_update(None, "user_version", 3).unwrap();
+        let file = file_of_schema(folder.path(), 3);
         let outcome = protocol::record::encode(&completed("kept")).unwrap();
         let now = protocol::Timestamp::now().as_millis() as i64;
         let mut insert = file
@@ -198,16 +189,7 @@ async fn a_file_of_schema_4_is_brought_up_to_date() {
     let worker = protocol::WorkerId::new();
     let ended = protocol::EventBody::Ended { outcome: completed("kept") };
     {
-        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
-        for step in [
-            include_str!("../../src/sqlite/schema.sql"),
-            include_str!("../../src/sqlite/schema_2.sql"),
-            include_str!("../../src/sqlite/schema_3.sql"),
-            include_str!("../../src/sqlite/schema_4.sql"),
-        ] {
-            file.execute_batch(step).unwrap();
-        }
-        file.pragma_update(None, "user_version", 4).unwrap();
+        let file = file_of_schema(folder.path(), 4);
         let outcome = protocol::record::encode(&completed("kept")).unwrap();
         let now = protocol::Timestamp::now().as_millis() as i64;
         let mut insert = file
@@ -299,4 +281,41 @@ async fn a_file_of_schema_4_is_brought_up_to_date() {
         claims.push(claimed(&broker, &claimant(LONG)).await.task.id);
     }
     assert_eq!(claims, [waiting.id, taken_back.id, running.id]);
+}
+
+#[tokio::test]
+async fn a_file_of_schema_8_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let (waiting, later) = (task(), task());
+    {
+        let file = file_of_schema(folder.path(), 8);
+        for (task, spot, place) in [(&waiting, "stream", 1), (&later, "delayed", 0)] {
+            let record = protocol::record::encode(task).unwrap();
+            file.execute(
+                "INSERT INTO tasks (id, record, model, lane, tenant, size, max_attempts, ttl_ms, state,
+                                    spot, place, ticket, depth, submitted, run_at)
+                 VALUES (?1, ?2, 'demo', 'normal', 'tenant', 9, 3, 3600000, 'queued', ?3, ?4, 1, 1, 1, 7)",
+                rusqlite::params![task.id.as_uuid().as_bytes(), record, spot, place],
+            )
+            .unwrap();
+        }
+        file.execute_batch(
+            "UPDATE places SET latest = 1;
+             INSERT INTO stats (model, queued) VALUES ('demo', 2);
+             INSERT INTO lanes (model, lane, queued, entered) VALUES ('demo', 'normal', 1, 1);
+             INSERT INTO shares (model, lane, tenant, inside) VALUES ('demo', 'normal', 'tenant', 1);
+             INSERT INTO tenants VALUES ('tenant', 2);",
+        )
+        .unwrap();
+    }
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    for (state, task) in [(ListedState::Queued, &waiting), (ListedState::Delayed, &later)] {
+        let filter = TaskFilter { states: [state].into(), ..TaskFilter::default() };
+        let page = broker.tasks(&filter, None, 9).await.unwrap();
+        let ids: Vec<_> = page.tasks.iter().map(|listed| listed.task.id).collect();
+        assert_eq!(ids, [task.id], "{state}");
+    }
+    let claimed = [0, 1].map(async |_| claimed(&broker, &claimant(LONG)).await.task.id);
+    let claimed: Vec<_> = futures::future::join_all(claimed).await;
+    assert_eq!(claimed.len(), 2, "the delayed one was due");
 }

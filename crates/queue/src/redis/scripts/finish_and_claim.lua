@@ -92,7 +92,8 @@ local function finish(id, fence, state, outcome, failure, measured, prompt, cach
   end_task(base, id, task, at, state, outcome, at + LINE_SPAN_MS)
   local counted = counters(base, task.queue.model)
   if measured == '1' then
-    measure(counted, math.max(0, at - task.started)) -- the clock may have gone back
+    -- The clock may have gone back. An average of 0 means that nothing was measured.
+    measure(counted, math.max(0.5, at - task.started))
   end
   count(counted, 'processing', -1)
   count(counted, state, 1)

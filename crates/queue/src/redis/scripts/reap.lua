@@ -1,5 +1,5 @@
--- reap: handles expired leases, delayed tasks that are due, deadlines that have passed, and workers that
--- stopped reporting.
+-- reap: handles expired leases, delayed tasks that are due, deadlines that have passed, workers that stopped
+-- reporting, and expired tasks in the indexes.
 --
 -- While Redis is down no worker can renew, so afterwards every lease may have expired although its worker
 -- is alive. Reapers call this several times per lease. If none did for half a lease, Redis or the network
@@ -89,6 +89,7 @@ for _, id in ipairs(ids) do
 end
 
 save(base)
+tidy(base)
 
 if at >= hold then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. 'seen', '-inf', int(at), 'LIMIT', 0, 10)) do

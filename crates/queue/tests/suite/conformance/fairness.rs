@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use protocol::{Lane, Task, TaskId, TenantId, WorkerReport, WorkerStatus};
-use queue::{Broker, Depth, Release};
+use protocol::{Lane, ModelId, Task, TaskId, TenantId, WorkerReport, WorkerStatus};
+use queue::{Broker, Claimant, Depth, Release};
 
 use crate::support::*;
 
@@ -172,6 +172,22 @@ async fn outcome_arrives_within_its_estimate(on: Fixture) {
     assert_eq!(told().await, None);
 }
 
+async fn tasks_of_less_than_a_millisecond_are_measured(on: Fixture) {
+    let broker = &*on.broker;
+    for n in 0..20 {
+        let model = ModelId::new(format!("model-{n}"));
+        let worker = Claimant { models: vec![model.clone()], ..claimant(LONG) };
+        let task = Task { model: model.clone(), ..task() };
+        broker.submit(&task, NO_LIMIT).await.unwrap();
+        let held = claimed(broker, &worker).await;
+        broker.finish(&held.lease, &completed("x")).await.unwrap();
+        broker.report_worker(&WorkerReport { model, ..report(1) }, LONG).await.unwrap();
+        let next = Task { id: TaskId::new(), ..task };
+        let told = broker.submit(&next, NO_LIMIT).await.unwrap().estimate.unwrap();
+        assert!(told.eta.is_some(), "{n}: {told:?}");
+    }
+}
+
 run_on_every_broker! {
     tenant_with_many_tasks_delays_others_by_at_most_a_window,
     backlog_is_served_in_order_without_cancelled_tasks,
@@ -179,4 +195,5 @@ run_on_every_broker! {
     task_after_a_backoff_does_not_wait_behind_the_backlog,
     queue_positions_count_down,
     outcome_arrives_within_its_estimate,
+    tasks_of_less_than_a_millisecond_are_measured,
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use protocol::{KeyId, Task, TenantId};
 use queue::{
-    Bounds, Broker, BrokerError, Charge, Exhausted, Idempotency, Matches, Meter, MeterKind,
+    Bounds, Broker, BrokerError, Charge, Exhausted, Idempotency, Matches, Meter, MeterKind, Payer,
     Reading, SubmitOptions, Submitted,
 };
 
@@ -20,7 +20,8 @@ pub(super) fn meter(kind: MeterKind, limit: u64) -> Meter {
 
 /// Options of a submit that reserves so many tokens.
 pub(super) fn charged(tokens: u64, meters: &[Meter]) -> SubmitOptions {
-    let charge = Charge { key: Some(KeyId::from_text("key_1")), tokens, meters: meters.to_vec() };
+    let charge =
+        Charge { payer: Payer::new(Some(KeyId::from_text("key_1")), meters.to_vec()), tokens };
     SubmitOptions { charge, ..SubmitOptions::PLAIN }
 }
 
@@ -52,7 +53,7 @@ async fn the_whole_limit_may_be_used_at_once_and_comes_back_evenly(on: Fixture) 
     for left in (0..5).rev() {
         let [reading] = &accept(broker, &slow).await.readings[..] else { panic!("one meter") };
         assert_eq!((reading.remaining, reading.reserved), (left, 0));
-        assert_eq!(reading.meter, slow.charge.meters[0]);
+        assert_eq!(reading.meter, slow.charge.meters()[0]);
         let spent = Duration::from_secs(720) * (5 - u32::try_from(left).unwrap());
         assert!(reading.reset <= spent && reading.reset + LONG > spent, "{reading:?}");
     }

@@ -41,6 +41,7 @@ mod fencing;
 mod journal;
 pub(crate) mod keys;
 mod lifecycle;
+mod listing;
 mod metering;
 mod options;
 mod overview;
@@ -81,6 +82,7 @@ const IN_ONE_PARTITION: &[&str] = &[
     "backlog_is_served_in_order_without_cancelled_tasks",
     "queue_positions_count_down",
     "outcome_arrives_within_its_estimate",
+    "tasks_of_less_than_a_millisecond_are_measured",
     "tasks_of_a_paused_model_wait_while_others_run",
     "a_resume_wakes_a_waiting_claim",
     "paused_model_has_no_eta",
@@ -97,6 +99,7 @@ const IN_ONE_PARTITION: &[&str] = &[
     "running_tasks_continue_during_a_pause",
     "deliveries_are_taken_in_order_of_due_time",
     "task_after_a_backoff_does_not_wait_behind_the_backlog",
+    "a_page_searches_a_bounded_number_of_tasks",
 ];
 
 type Test = (&'static str, fn(Fixture) -> LocalBoxFuture<'static, ()>);

@@ -136,8 +136,11 @@ async fn capacity_and_service_time_come_from_the_workers(on: Fixture) {
         running: 0,
         capacity,
         context_length: None,
+        images: Some(true),
+        family: None,
         memory_bytes: 1,
         load_ms: None,
+        since_claim_ms: None,
         problem: None,
     };
     // If a worker serves several models, each counts with its own capacity, loaded or not.

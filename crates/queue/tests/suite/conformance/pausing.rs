@@ -120,7 +120,6 @@ async fn paused_model_has_no_eta(on: Fixture) {
     let broker = &*on.broker;
     submitted(broker).await;
     let held = claimed(broker, &claimant(LONG)).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
     broker.finish(&held.lease, &completed("x")).await.unwrap();
     broker.report_worker(&report(1), LONG).await.unwrap();
     let waiting = submitted(broker).await;

@@ -7,7 +7,7 @@ use protocol::{
     KeyId, Message, ModelId, Part, Prompt, Task, TaskState, TenantId, Timestamp, Usage,
     UsageCounts, UsageRow,
 };
-use queue::{Broker, BrokerError, Charge, Meter, MeterKind, SubmitOptions, UsageQuery};
+use queue::{Broker, BrokerError, Charge, Meter, MeterKind, Payer, SubmitOptions, UsageQuery};
 
 use super::endings::End;
 use super::metering::{charged, meter, reading};
@@ -160,7 +160,7 @@ async fn usage_is_counted_by_owner_key_and_model(on: Fixture) {
         let prompt = prompt.unwrap_or_else(|| task().prompt);
         let images = prompt.images() as u64;
         let task = Task { tenant: owner.clone(), model: model.clone(), prompt, ..task() };
-        let charge = Charge { key: key.map(KeyId::from_text), ..Charge::default() };
+        let charge = Charge { payer: Payer::new(key.map(KeyId::from_text), Vec::new()), tokens: 0 };
         broker.submit(&task, &SubmitOptions { charge, ..SubmitOptions::PLAIN }).await.unwrap();
         let usage = Usage {
             prompt_tokens: 100 + nth,

@@ -3,6 +3,7 @@
 mod behind;
 pub(crate) mod mortal;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,7 @@ pub(crate) fn task() -> Task {
         model: model(),
         lane: Lane::Normal,
         prompt: Prompt::user("How do I add a worker? \"quoted\" \\ ünïcode 🦀"),
+        pixels: Default::default(),
         kind: Default::default(),
         n: 1,
         max_tokens: 64,
@@ -125,7 +127,28 @@ pub(crate) fn task() -> Task {
         user_id: None,
         metadata: [("order".to_owned(), "7 \"a\"".to_owned())].into(),
         webhook: None,
+        skill: None,
     }
+}
+
+/// Creates the file of a queue in `folder` as a version of this crate with that schema did, without tasks.
+pub(crate) fn file_of_schema(folder: &Path, version: usize) -> rusqlite::Connection {
+    let steps = [
+        include_str!("../../../src/sqlite/schema.sql"),
+        include_str!("../../../src/sqlite/schema_2.sql"),
+        include_str!("../../../src/sqlite/schema_3.sql"),
+        include_str!("../../../src/sqlite/schema_4.sql"),
+        include_str!("../../../src/sqlite/schema_5.sql"),
+        include_str!("../../../src/sqlite/schema_6.sql"),
+        include_str!("../../../src/sqlite/schema_7.sql"),
+        include_str!("../../../src/sqlite/schema_8.sql"),
+    ];
+    let file = rusqlite::Connection::open(folder.join("queue.db")).unwrap();
+    for step in &steps[..version] {
+        file.execute_batch(step).unwrap();
+    }
+    file.pragma_update(None, "user_version", version).unwrap();
+    file
 }
 
 pub(crate) fn task_in(lane: Lane) -> Task {

@@ -1,86 +1,87 @@
 -- Checks and charges the limits of submits (lib/meters.lua).
+--
+-- Usually all tasks of a call have the same charge. So its room is measured once, each task is compared with that, and
+-- the levels rise by the sum of all tasks when another charge needs them, or at the end.
 
--- Parsed charges by their owner and text: usually all submits of a call have the same.
-local charges = {}
+-- The charge whose room is measured.
+local measured
 
--- Returns a charge: a list of limits, those of `rates` among them, and `settled`, the text that its tasks keep. `text`
--- is the number of images, the key that pays, and of each limit: its kind and period, the amount, and the subject, `@`
--- for the key.
-local function charge_of(base, owner, text, at)
-  local of_owner = charges[owner]
-  if not of_owner then
-    of_owner = {}
-    charges[owner] = of_owner
+-- Adds to the levels what was charged since they were measured.
+local function post()
+  local charge = measured
+  if not charge or charge.tasks == 0 then return end
+  local tasks, tokens, of = charge.tasks, charge.tokens, charge.of
+  for i = 1, #charge, 4 do
+    local subject, place = of[charge[i]], charge[i + 1]
+    local times = (place == REQUESTS or place == FLYING) and tasks or tokens
+    subject[place] = subject[place] + charge[i + 2] * times
+    subject.changed = true
   end
-  local charge = of_owner[text]
-  if charge then return charge end
-  local today = math.floor(at / DAY_MS)
-  local images, key, limits = string.match(text, '^(%d+) (%S+)(.*)$')
-  charge = { rates = {} }
-  local settled = ' ' .. images .. ' ' .. key .. ' ' .. today
-  for name, limit, whose in string.gmatch(limits, ' (%l%d*) (%d+) (%S+)') do
-    local subject = subject_of(base, owner, whose == '@' and key or whose, at)
-    local entry = { subject = subject, unit = 1, capacity = tonumber(limit) }
-    if name == 'f' then
-      entry.fixed, entry.meter = 1, meter_of(subject, name)
-    elseif name == 't' then
-      entry.unit, entry.capacity, entry.meter = 60000 / limit, 60000, meter_of(subject, name)
-      charge.rates[#charge.rates + 1] = entry
-    elseif name == 'd' or name == 'b' then
-      entry.meter = meter_of(subject, name .. today, today)
+  charge.tasks, charge.tokens = 0, 0
+end
+
+-- Computes how many tasks and tokens fit into all limits, and the part of receipts that all tasks share.
+local function measure(charge, at)
+  post()
+  measured = charge
+  local tasks, tokens, of, arrivals = 2 ^ 53, 2 ^ 53, charge.of, {}
+  for i = 1, #charge, 4 do
+    local place = charge[i + 1]
+    local level = of[charge[i]][place]
+    local room = (charge[i + 3] - level) / charge[i + 2]
+    if place == REQUESTS or place == FLYING then
+      if room < tasks then tasks = room end
     else
-      entry.capacity, entry.meter = string.sub(name, 2) * 1000, meter_of(subject, name)
-      entry.fixed = entry.capacity / limit -- the cost of a task: tokens don't count
+      if room < tokens then tokens = room end
+      if place == TOKENS then arrivals[#arrivals + 1] = at + level end
     end
-    entry.capacity = entry.capacity + SLACK
-    charge[#charge + 1] = entry
-    if not entry.fixed or name == 'f' then settled = settled .. ' ' .. name .. ' ' .. limit .. ' ' .. whose end
   end
-  charge.settled = settled
-  of_owner[text] = charge
-  return charge
+  charge.tasks_left, charge.tokens_left = tasks, tokens
+  local count = #arrivals
+  charge.kept = struct.pack('<dB' .. string.rep('d', count), math.floor(at / DAY_MS), count, unpack(arrivals))
+    .. charge.text
 end
 
 -- Returns whether all limits have room for a task that reserves `tokens`. If so, `pay` may follow.
-local function has_room(charge, tokens)
-  for i = 1, #charge do
-    local limit = charge[i]
-    local level = limit.meter.level + (limit.fixed or tokens * limit.unit)
-    if not (level <= limit.capacity) then return false end -- a limit of 0 has no level
-    limit.next = level
+local function has_room(charge, tokens, at)
+  if charge ~= measured then measure(charge, at) end
+  if charge.tasks + 1 <= charge.tasks_left and charge.tokens + tokens <= charge.tokens_left then return true end
+  -- The sums may have been rounded the other way.
+  measure(charge, at)
+  for i = 1, #charge, 4 do
+    local place = charge[i + 1]
+    local times = (place == REQUESTS or place == FLYING) and 1 or tokens
+    if not (charge.of[charge[i]][place] + charge[i + 2] * times <= charge[i + 3]) then return false end
   end
   return true
 end
 
--- Returns what the task keeps of its charge (lib/settle.lua), after `has_room`. `tokens` is a text.
-local function receipt_of(charge, tokens, at)
-  local rates = charge.rates
-  if #rates == 0 then return tokens .. ' -' .. charge.settled end
-  local arrivals = at + rates[1].next
-  for i = 2, #rates do arrivals = arrivals .. ',' .. at + rates[i].next end
-  return tokens .. ' ' .. arrivals .. charge.settled
+-- Returns what the task keeps of its charge (lib/settle.lua), after `has_room`.
+local function receipt_of(charge, tokens, images)
+  return struct.pack('<ddH', tokens, charge.tokens + tokens, images) .. charge.kept
 end
 
 -- Charges all limits what `has_room` found room for.
-local function pay(charge)
-  for i = 1, #charge do
-    local limit = charge[i]
-    limit.meter.level = limit.next
-  end
-  if charge.is_paid then return end
-  charge.is_paid = true
-  for i = 1, #charge do charge[i].subject.changed = true end
+local function pay(charge, tokens)
+  charge.tasks, charge.tokens = charge.tasks + 1, charge.tokens + tokens
 end
 
--- Returns the levels of all limits at the end of the call, each after a space; of daily ones also the tokens used.
--- With all digits, so that Rust finds the limit that has no room by the same numbers.
+-- Returns the levels of all limits at the end of the call, each after a space; those of rates in ns. Of daily ones also
+-- the tokens used.
 local function levels_of(charge)
   if charge.levels then return charge.levels end
-  local levels = ''
-  for i = 1, #charge do
-    local meter = charge[i].meter
-    levels = levels .. string.format(' %.17g', meter.level) .. (meter.day and ',' .. meter.used or '')
+  post()
+  local levels, format, of, count = {}, string.format, charge.of, 0
+  for i = 1, #charge, 4 do
+    local subject, place = of[charge[i]], charge[i + 1]
+    local level = subject[place]
+    count = count + 1
+    if place >= DAILY then
+      levels[count] = format(' %d,%d', level, subject[place + 1])
+    else
+      levels[count] = format(' %d', place == FLYING and level or level * 1e6 + 0.5)
+    end
   end
-  charge.levels = levels
-  return levels
+  charge.levels = table.concat(levels)
+  return charge.levels
 end

@@ -40,7 +40,7 @@ end
 -- end in the model's stats. `task` is from read_ending, with `fence` and the tokens (lib/settle.lua) of a finisher;
 -- from `log_at` on any process may write the line.
 local function end_task(base, id, task, at, state, outcome, log_at)
-  local was, row, settlement, tokens, arrivals = task.state, bill_of(base, id, task, at)
+  local was, row, bill = task.state, bill_of(base, id, task, at)
   if task.state == 'queued' then
     local counted = counters(base, task.queue.model)
     read_totals(base, task.queue)
@@ -50,6 +50,8 @@ local function end_task(base, id, task, at, state, outcome, log_at)
   else
     freed[#freed + 1] = id
   end
+  if task.spot ~= 'delayed' then unindex(base, 'live', task.queue, id) end
+  index(base, state, task.queue, id)
   -- There is no list before the first attempt, nor while that has published nothing.
   local events = {}
   local told = (task.told or '0') ~= '0'
@@ -76,7 +78,7 @@ local function end_task(base, id, task, at, state, outcome, log_at)
     redis.call('ZADD', base .. 'hooks', int(at), id)
   end
   remember(base, id, task)
-  settle(task, at, was, row, settlement, tokens, arrivals)
+  settle(task, at, was, row, bill)
   wake(id)
 end
 

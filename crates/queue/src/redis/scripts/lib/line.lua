@@ -76,6 +76,7 @@ local function join(base, id, task, back, counted)
     task.spot, task.rank = 'backlog', queue.behind - 1
   end
   lane.queued, lane.changed = lane.queued + 1, true
+  index(base, 'live', queue, id)
   return place
 end
 
@@ -83,6 +84,7 @@ end
 local function delay(base, id, task, run_at, counted)
   redis.call('ZADD', base .. 'delayed', int(run_at), id)
   count(counted, 'delayed', 1)
+  index(base, 'delayed', task.queue, id)
   task.spot = 'delayed'
   return 'delayed'
 end
@@ -100,6 +102,7 @@ local function leave(base, id, task, counted)
   if task.spot == 'delayed' then
     redis.call('ZREM', base .. 'delayed', id)
     count(counted, 'delayed', -1)
+    unindex(base, 'delayed', queue, id)
   elseif task.spot == 'backlog' then
     arrive()
     redis.call('ZREM', queue.backlog, id)

@@ -1,81 +1,93 @@
--- Meters: limits that submits are charged against (meters.rs has the arithmetic). All meters of a subject are one
--- text, which a script reads once, changes in memory, and writes once, by `save`:
+-- Meters: limits that submits are charged against (meters.rs has the arithmetic), and the charges that name them. All
+-- meters of a subject are one value, which a script reads once, changes in memory, and writes once, by `save`:
 --
---   meter:<owner>:<subject>  words, separated by spaces. TTL until all of every limit is left again; none while
---                            tasks are in flight
---     r<period in s>=<level>,<ms>, t=<level>,<ms>    GCRA: the level in ms, and when it was that. It falls by one
---                                                    each ms; the sum is the theoretical arrival time
---     f=<tasks>                                      in flight
---     d<day>=<level>,<used>, b<day>=<level>,<used>   tokens used and reserved that day, by days since 1970; of
---                                                    these used. Kept until the next day has ended
+--   meter:<owner>:<subject>  nine doubles, little-endian, in the order of the constants below. TTL until all of every
+--                            limit is left again; none while tasks are in flight
+--
+-- The levels of rates (GCRA) are in ms and fall by one each ms; the time plus the level is the theoretical arrival
+-- time. Daily levels are tokens used and reserved on the day (of days since 1970), with those used apart.
+--
+-- A charge is a text (redis/charge.rs): the key that pays, and the subjects, each after a space; `|`; and of each limit
+-- 18 bytes: number of the subject, place of its level, cost of a task or token, capacity.
 
-local DAY_MS, SLACK = 86400000, 1e-5
+local REQUESTS, TOKENS, RATED_AT, FLYING, DAY, DAILY, DAILY_USED, BATCH, BATCH_USED = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local METERS, METERS_BYTES, LIMIT, LIMIT_BYTES, DAY_MS = '<ddddddddd', 72, 'BBdd', 18, 86400000
 
--- Subjects by key, each with its meters by name; the time of the call.
-local subjects, metered_at = {}, 0
+-- Subjects by key, and all of them in a list; charges by their owner and text.
+local subjects, all_subjects, charges = {}, {}, {}
 
--- Reads the meters of a subject. A foreign value counts as none.
-local function subject_of(base, owner, name, at)
-  local key = base .. 'meter:' .. owner .. ':' .. name
-  local subject = subjects[key]
-  if subject then return subject end
-  subject, metered_at = { meters = {} }, at
-  subjects[key] = subject
-  local text, today = redis.pcall('GET', key), math.floor(at / DAY_MS)
-  if type(text) ~= 'string' then return subject end
-  for name, level, second in string.gmatch(text, '(%l%d*)=([^ ,]+),?(%d*)') do
-    local meter, kind = { level = tonumber(level) }, string.sub(name, 1, 1)
-    if kind == 'd' or kind == 'b' then
-      meter.day, meter.used = tonumber(string.sub(name, 2)), tonumber(second)
-      if math.abs(meter.day - today) > 1 then meter.level = 0 end
-    elseif name ~= 'f' then
-      local passed = at - second
-      if passed > 0 then
-        meter.level = math.max(0, meter.level - passed)
-      elseif passed < 0 then
-        subject.changed = true -- the clock went back: the level falls from now on, or it would stay until then
-      end
-    end
-    if meter.level > 0 then subject.meters[name] = meter end
+-- Returns the meters of a stored text, as they are now. A foreign value counts as none.
+local function meters_of(text, at)
+  local today = math.floor(at / DAY_MS)
+  if not text or #text ~= METERS_BYTES then return { 0, 0, at, 0, today, 0, 0, 0, 0 } end
+  local subject = { struct.unpack(METERS, text) }
+  local passed = at - subject[RATED_AT]
+  if passed ~= 0 then
+    -- If the clock went back, the levels fall from now on, or they would stay until then.
+    if passed < 0 then passed, subject.changed = 0, true end
+    local requests, tokens = subject[REQUESTS] - passed, subject[TOKENS] - passed
+    subject[REQUESTS], subject[TOKENS] = requests > 0 and requests or 0, tokens > 0 and tokens or 0
+    subject[RATED_AT] = at
+  end
+  if subject[DAY] ~= today then
+    subject[DAY], subject[DAILY], subject[DAILY_USED], subject[BATCH], subject[BATCH_USED] = today, 0, 0, 0, 0
   end
   return subject
 end
 
--- Returns a subject's meter by its name; a daily one is that of its `day`.
-local function meter_of(subject, name, day)
-  local meter = subject.meters[name]
-  if not meter then
-    meter = { level = 0, day = day, used = day and 0 }
-    subject.meters[name] = meter
+-- Returns the subjects of `names`, in their order. `names` has a space before each.
+local function read_subjects(base, owner, names, at)
+  local found, prefix = {}, base .. 'meter:' .. owner .. ':'
+  for name in string.gmatch(names, '%S+') do
+    local key = prefix .. name
+    local subject = subjects[key]
+    if not subject then
+      local text = redis.pcall('GET', key)
+      subject = meters_of(type(text) == 'string' and text, at)
+      subject.key = key
+      subjects[key], all_subjects[#all_subjects + 1] = subject, subject
+    end
+    found[#found + 1] = subject
   end
-  return meter
+  return found
+end
+
+-- Returns a charge: a flat list of its limits, four values each as in the text; `of`, the subjects; and `key`.
+-- `tasks` and `tokens` are used by lib/charge.lua.
+local function charge_of(base, owner, text, at)
+  local of_owner = charges[owner]
+  if not of_owner then
+    of_owner = {}
+    charges[owner] = of_owner
+  end
+  local charge = of_owner[text]
+  if charge then return charge end
+  local key, names, first = string.match(text, '^(%S+)([^|]*)|()')
+  local count = (#text - first + 1) / LIMIT_BYTES
+  if count > 0 then
+    charge = { struct.unpack('<' .. string.rep(LIMIT, count), text, first) }
+    charge[#charge] = nil -- the position behind the text
+    charge.of = read_subjects(base, owner, names, at)
+  else
+    charge = {}
+  end
+  charge.key, charge.text, charge.tasks, charge.tokens = key, text, 0, 0
+  of_owner[text] = charge
+  return charge
 end
 
 local function save_meters()
-  local at = metered_at
-  for key, subject in pairs(subjects) do
+  for _, subject in ipairs(all_subjects) do
     if subject.changed then
-      local words, until_ms, is_held = {}, 0, false
-      for name, meter in pairs(subject.meters) do
-        if meter.level <= 0 then
-          -- Nothing to keep.
-        elseif name == 'f' then
-          words[#words + 1] = 'f=' .. meter.level
-          is_held = true
-        elseif meter.day then
-          words[#words + 1] = name .. '=' .. meter.level .. ',' .. meter.used
-          until_ms = math.max(until_ms, (meter.day + 2) * DAY_MS)
-        else
-          words[#words + 1] = string.format('%s=%.17g,%s', name, meter.level, int(at))
-          until_ms = math.max(until_ms, at + meter.level)
-        end
-      end
-      if #words == 0 then
-        redis.call('DEL', key)
-      elseif is_held then
-        redis.call('SET', key, table.concat(words, ' '))
+      local at, longest = subject[RATED_AT], math.max(subject[REQUESTS], subject[TOKENS])
+      if subject[DAILY] > 0 or subject[BATCH] > 0 then longest = (subject[DAY] + 2) * DAY_MS - at end
+      local text = struct.pack(METERS, unpack(subject))
+      if subject[FLYING] > 0 then
+        redis.call('SET', subject.key, text)
+      elseif longest > 0 then
+        redis.call('SET', subject.key, text, 'EX', int(math.ceil(longest / 1000)))
       else
-        redis.call('SET', key, table.concat(words, ' '), 'EX', int(math.max(1, math.ceil((until_ms - at) / 1000))))
+        redis.call('DEL', subject.key)
       end
     end
   end

@@ -10,6 +10,7 @@ local function requeue(base, id, task, at, event, rest, fields)
   count(counted, 'processing', -1)
   append(fields, { 'state', 'queued', 'fence', '', 'started', '', 'spent', '', 'told', '0', 'place' })
   if rest > 0 then
+    unindex(base, 'live', task.queue, id)
     append(fields, { delay(base, id, task, at + rest, counted), 'run_at', int(at + rest) })
   else
     append(fields, { join(base, id, task, true, counted) })

@@ -1,37 +1,16 @@
--- Settles the charges of ended tasks, and counts their use. What a task keeps of its charge, its field `charge`:
--- tokens reserved, the arrival times of its rates right after its submit (or `-`), and `settled` of
--- lib/charge.lua: images, the key that pays, the day of the submit, and of each limit that is settled: its kind,
--- the amount, and the subject, `@` for the key.
+-- Settles the charges of ended tasks, and counts their use. What a task keeps of its charge, its field `charge`, is
+-- packed: tokens reserved; tokens that its submit's call had charged since the levels were measured, its own included;
+-- images; the day of the submit; the arrival times of its rates of tokens when they were measured, after their number;
+-- and the text of the charge.
 --
 --   usage:days           set: the days with usage, as days since 1970
 --   usage:<day>          set: the owners with usage that day
---   usage:<day>:<owner>  hash: `<key>:<model>` -> the counts of UsageCounts in their order, separated by spaces
+--   usage:<day>:<owner>  hash: `<key>:<model>` -> the counts of UsageCounts in their order, packed as doubles
 
--- Parsed charges by their owner and `settled`; the usage of the call's day, by owner.
-local settlements, usages = {}, {}
+local RECEIPT, RECEIPT_BYTES, COUNTS = '<ddHdB', 27, '<ddddddddd'
 
-local function settlement_of(base, owner, text, at)
-  local of_owner = settlements[owner]
-  if not of_owner then
-    of_owner = {}
-    settlements[owner] = of_owner
-  end
-  local settlement = of_owner[text]
-  if settlement then return settlement end
-  local images, key, day, limits = string.match(text, '^(%d+) (%S+) (%d+)(.*)$')
-  settlement = { images = tonumber(images), key = key }
-  local is_kept = math.abs(day - math.floor(at / DAY_MS)) <= 1
-  for kind, limit, name in string.gmatch(limits, ' (%l) (%d+) (%S+)') do
-    local is_daily = kind == 'd' or kind == 'b'
-    if is_kept or not is_daily then
-      local subject = subject_of(base, owner, name == '@' and key or name, at)
-      settlement[#settlement + 1] = { kind = kind, subject = subject, unit = 60000 / limit,
-        meter = meter_of(subject, is_daily and kind .. day or kind, is_daily and tonumber(day) or nil) }
-    end
-  end
-  of_owner[text] = settlement
-  return settlement
-end
+-- The usage of the call's day, by owner.
+local usages = {}
 
 -- Reads the counts of an owner's key for a model.
 local function usage_row(base, queue, key, at)
@@ -52,30 +31,34 @@ local function usage_row(base, queue, key, at)
   row = of_owner.rows[name] -- of another lane
   if not row then
     local text = redis.pcall('HGET', of_owner.key, name)
-    row = type(text) == 'string' and { string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$') }
-      or {}
-    if #row ~= 9 then row = { 0, 0, 0, 0, 0, 0, 0, 0, 0, is_new = true } end
+    if type(text) == 'string' and #text == 72 then
+      row = { struct.unpack(COUNTS, text) }
+    else
+      row = { 0, 0, 0, 0, 0, 0, 0, 0, 0, is_new = true }
+    end
     of_owner.rows[name] = row
   end
   rows[key] = row
   return row
 end
 
--- Reads what `settle` needs, before the caller's first write: the row of its usage, its settlement if it was
--- charged, tokens reserved, and the arrival times.
+-- Reads what `settle` needs, before the caller's first write: the row of its usage, and its bill if it was charged.
 local function bill_of(base, id, task, at)
   local attempt = task.attempt
   -- An earlier attempt was the first to start.
   if attempt ~= '1' and attempt ~= '0' then task.first = redis.call('HGET', task_key(base, id), 'first') or nil end
   if not task.charge then return usage_row(base, task.queue, 'none', at) end
-  local tokens, arrivals, settled = string.match(task.charge, '^(%d+) (%S+) (.*)$')
-  local settlement = settlement_of(base, task.queue.tenant, settled, at)
-  return usage_row(base, task.queue, settlement.key, at), settlement, tonumber(tokens), arrivals
+  local tokens, ahead, images, day, count = struct.unpack(RECEIPT, task.charge)
+  local arrivals = count > 0 and { struct.unpack('<' .. string.rep('d', count), task.charge, RECEIPT_BYTES + 1) }
+  local text = string.sub(task.charge, RECEIPT_BYTES + 8 * count + 1)
+  local charge = charge_of(base, task.queue.tenant, text, at)
+  return usage_row(base, task.queue, charge.key, at),
+    { charge = charge, tokens = tokens, ahead = ahead, images = images, day = day, arrivals = arrivals }
 end
 
 -- Settles a task that has ended, and counts its use: `prompt`, `cached` and `answer` are its tokens as its worker
 -- reported them, if one did. Its state was `was`.
-local function settle(task, at, was, row, settlement, tokens, arrivals)
+local function settle(task, at, was, row, bill)
   local state, used = task.state, 0
   row[1], row.changed = row[1] + 1, true
   if state == 'failed' then row[2] = row[2] + 1 elseif state == 'cancelled' then row[3] = row[3] + 1 end
@@ -83,7 +66,7 @@ local function settle(task, at, was, row, settlement, tokens, arrivals)
   if prompt then
     row[4], row[5], row[6] = row[4] + prompt, row[5] + task.cached, row[6] + task.answer
     used = prompt + task.answer
-    if settlement and prompt ~= '0' then row[7] = row[7] + settlement.images end
+    if bill and prompt ~= '0' then row[7] = row[7] + bill.images end
   end
   local started = task.started
   if started and started ~= '' then
@@ -97,23 +80,25 @@ local function settle(task, at, was, row, settlement, tokens, arrivals)
     local waited = started - task.submitted
     if waited > 0 then row[8] = row[8] + waited end
   end
-  if not settlement then return end
-  arrivals = string.gmatch(arrivals, '[^,-]+')
-  for i = 1, #settlement do
-    local limit = settlement[i]
-    local meter = limit.meter
-    if limit.kind == 'f' then
-      meter.level = math.max(0, meter.level - 1)
-    elseif limit.kind == 't' then
+  if not bill then return end
+  local charge, tokens, nth = bill.charge, bill.tokens, 0
+  for i = 1, #charge, 4 do
+    local subject, place = charge.of[charge[i]], charge[i + 1]
+    local level = subject[place]
+    if place == FLYING then
+      subject[place] = level > 1 and level - 1 or 0
+    elseif place == TOKENS then
       -- What of the reservation has drained already is not given back again.
-      local undrained = math.max(0, (arrivals() or at) - at)
-      meter.level = math.max(0, meter.level + math.max((used - tokens) * limit.unit, -undrained))
-    else
-      local reserved = math.max(0, meter.level - meter.used - tokens)
-      meter.used = meter.used + used
-      meter.level = meter.used + reserved
+      local unit = charge[i + 2]
+      nth = nth + 1
+      local undrained = math.max(0, bill.arrivals[nth] + bill.ahead * unit - at)
+      subject[place] = math.max(0, level + math.max((used - tokens) * unit, -undrained))
+    elseif place ~= REQUESTS and subject[DAY] == bill.day then
+      local reserved = math.max(0, level - subject[place + 1] - tokens)
+      subject[place + 1] = subject[place + 1] + used
+      subject[place] = subject[place + 1] + reserved
     end
-    limit.subject.changed = true
+    subject.changed = true
   end
 end
 
@@ -124,7 +109,7 @@ local function save_usage(base)
     for name, row in pairs(usage.rows) do
       if row.changed then
         fields[#fields + 1] = name
-        fields[#fields + 1] = table.concat(row, ' ')
+        fields[#fields + 1] = struct.pack(COUNTS, unpack(row))
         is_new = is_new or row.is_new
       end
     end
