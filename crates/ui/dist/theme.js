@@ -1,0 +1,1 @@
+"use strict";(()=>{var m="qwen-queue.theme";function t(){let e=localStorage.getItem(m);return e==="light"||e==="dark"?e:"system"}function o(e){e==="system"?delete document.documentElement.dataset.theme:document.documentElement.dataset.theme=e}o(t());})();
