@@ -6,7 +6,8 @@
 //! |-----------------------|--------------|
 //! | [`commands::up`]      | runs gateway, worker and embedded queue in one process |
 //! | [`commands::task`]    | the clients' commands: submit, status, result, watch, cancel |
-//! | [`commands::operate`] | the operators' commands: queues, workers, pause, resume, drain, dead, keys, usage |
+//! | [`commands::skill`]   | lists, runs and checks skills |
+//! | [`commands::operate`] | the operators' commands: queues, workers, pause, resume, drain, tasks, dead, keys, usage |
 //! | [`top`]               | the operators' live view |
 //! | [`logs`]              | prints, follows and summarizes the log files |
 //! | [`commands::bench`]   | measures the engine and the queue |
@@ -60,6 +61,7 @@ enum Command {
     /// Run one worker alone. Needs REDIS_URL.
     Worker(Adapters),
     /// Submit a prompt; prints the task id, or with --wait or --stream the answer.
+    #[command(after_help = commands::task::SUBMIT_EXAMPLES)]
     Submit(Box<commands::task::Submit>),
     /// Print a task's status.
     Status(commands::task::TaskArgs),
@@ -69,6 +71,9 @@ enum Command {
     Watch(commands::task::TaskArgs),
     /// Cancel a task.
     Cancel(commands::task::TaskArgs),
+    /// List, show, run or check skills: OCR, documents, objects, videos, agents, and your own.
+    #[command(subcommand)]
+    Skill(commands::skill::SkillCommand),
     /// Watch queues and workers live; pause models and drain workers.
     Top(top::Top),
     /// Print the queues: per model, the number of tasks queued, running and ended.
@@ -81,6 +86,8 @@ enum Command {
     Resume(commands::operate::OneModel),
     /// Drain a worker: it finishes its running tasks, claims no more and stops.
     Drain(commands::operate::OneWorker),
+    /// List tasks by state, model, owner or age, or cancel those that are queued.
+    Tasks(Box<commands::operate::tasks::TasksArgs>),
     /// List, show, replay or delete dead letters: tasks that used up their attempts.
     #[command(subcommand)]
     Dead(commands::operate::dead::Dead),
@@ -138,12 +145,14 @@ fn run(Cli { config, command }: Cli, output: &mut Output) -> Result<()> {
         Command::Result(args) => commands::task::result(&args, output),
         Command::Watch(args) => commands::task::watch(&args, output),
         Command::Cancel(args) => commands::task::cancel(&args, output),
+        Command::Skill(command) => commands::skill::run(&command, output),
         Command::Top(args) => top::run(&args, output),
         Command::Queues(args) => commands::operate::queues(&args, output),
         Command::Workers(args) => commands::operate::workers(&args, output),
         Command::Pause(args) => commands::operate::set_paused(&args, true, output),
         Command::Resume(args) => commands::operate::set_paused(&args, false, output),
         Command::Drain(args) => commands::operate::drain(&args, output),
+        Command::Tasks(args) => commands::operate::tasks::run(&args, output),
         Command::Dead(dead) => commands::operate::dead::run(&dead, output),
         Command::Keys(keys) => commands::operate::keys::run(&keys, output),
         Command::Usage(args) => commands::operate::usage::usage(&args, output),

@@ -1,5 +1,8 @@
 //! Reads a body with limits on its size and the time it takes; for JSON, checks its type.
 
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use actix_web::web::{BytesMut, Payload};
@@ -7,13 +10,16 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::{Duration, timeout};
 
-use crate::options::Options;
+use crate::order::{Order, Room};
 use crate::refusal::Refusal;
+use crate::state::State;
 use crate::validate;
 
 /// Maximum number of bytes of an oversized body that are read and discarded. Many clients write the
 /// whole body before they read, and would otherwise see a connection reset instead of the response.
 const MAX_DRAIN_BYTES: usize = 16 * 1024 * 1024;
+/// Maximum memory that is reserved for a body before it arrives.
+const MAX_RESERVED: usize = 1024 * 1024;
 
 /// Reads a JSON body of at most `limit` bytes, which must arrive within `patience`.
 pub(crate) async fn read_json(
@@ -27,55 +33,130 @@ pub(crate) async fn read_json(
     Ok(validate::parse(&read_bytes(request, payload, limit, patience).await?)?)
 }
 
-/// Reads a JSON body that may be as long as a chat.
+/// The body of a request for a task, which may have images.
+pub(crate) struct TaskBody {
+    value: Value,
+    room: Room,
+}
+
+impl TaskBody {
+    /// Drops the body, since many requests may wait. Its share of the memory for large bodies goes to the images.
+    pub(crate) fn leave_to(self, order: &mut Order) {
+        order.images.room = self.room;
+    }
+}
+
+impl Deref for TaskBody {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
+impl DerefMut for TaskBody {
+    fn deref_mut(&mut self) -> &mut Value {
+        &mut self.value
+    }
+}
+
+/// Reads a JSON body that may be as long as a chat with images.
 pub(crate) async fn read_chat(
     request: &HttpRequest,
     payload: Payload,
-    options: &Options,
-) -> Result<Value, Refusal> {
-    read_json(request, payload, options.max_chat_bytes(), options.client_timeout).await
+    state: &State,
+) -> Result<TaskBody, Refusal> {
+    read_task(request, payload, state, state.options.max_chat_bytes()).await
+}
+
+/// Reads a JSON body of at most `limit` bytes, and as many more as images may take. Only few bodies at once are larger
+/// than `limit`; others wait for them.
+pub(crate) async fn read_task(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &State,
+    limit: usize,
+) -> Result<TaskBody, Refusal> {
+    check_encoding(request.headers())?;
+    check_json(request.headers())?;
+    let patience = state.options.client_timeout;
+    let most = limit.saturating_add(state.options.max_inline_images());
+    let mut reader = Reader::new(request.headers(), payload, most);
+    let mut room = Room::default();
+    if !in_time(patience, reader.read_to(limit)).await? {
+        room =
+            state.images.room(patience).await.ok_or_else(|| Refusal::busy_with_images(patience))?;
+        in_time(patience, reader.read_to(most)).await?;
+    }
+    Ok(TaskBody { value: validate::parse(&reader.finish()?)?, room })
 }
 
 /// Reads a body of any type of at most `limit` bytes, which must arrive within `patience`.
 pub(crate) async fn read_bytes(
     request: &HttpRequest,
-    mut payload: Payload,
+    payload: Payload,
     limit: usize,
     patience: Duration,
 ) -> Result<BytesMut, Refusal> {
     check_encoding(request.headers())?;
-    match timeout(patience, read(request.headers(), &mut payload, limit)).await {
-        Ok(body) => body,
-        Err(_) => Err(Refusal::body_timeout()),
-    }
+    let mut reader = Reader::new(request.headers(), payload, limit);
+    in_time(patience, reader.read_to(limit)).await?;
+    reader.finish()
 }
 
-async fn read(
-    headers: &HeaderMap,
-    payload: &mut Payload,
+async fn in_time<T>(
+    patience: Duration,
+    reading: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    timeout(patience, reading).await.unwrap_or_else(|_| Err(Refusal::body_timeout()))
+}
+
+/// Reads a body within a limit.
+struct Reader {
+    payload: Payload,
     limit: usize,
-) -> Result<BytesMut, Refusal> {
-    let declared = text(headers, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-    let mut body = BytesMut::with_capacity(declared.unwrap_or(1024).min(limit));
-    let mut too_large = declared.is_some_and(|length| length > limit);
-    let mut drained = 0;
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| Refusal::body_broken(&error))?;
-        too_large |= body.len() + chunk.len() > limit;
-        if !too_large {
-            body.extend_from_slice(&chunk);
-            continue;
-        }
-        drained += chunk.len();
-        if drained > MAX_DRAIN_BYTES {
-            break;
-        }
+    body: BytesMut,
+    too_large: bool,
+    drained: usize,
+}
+
+impl Reader {
+    fn new(headers: &HeaderMap, payload: Payload, limit: usize) -> Self {
+        let declared =
+            text(headers, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+        let body = BytesMut::with_capacity(declared.unwrap_or(1024).min(limit).min(MAX_RESERVED));
+        let too_large = declared.is_some_and(|length| length > limit);
+        Self { payload, limit, body, too_large, drained: 0 }
     }
-    if too_large { Err(Refusal::body_too_large(limit)) } else { Ok(body) }
+
+    /// Reads until the body has more than `pause` bytes, and returns `false` then; `true` at its end. A body that
+    /// exceeds the limit is read and discarded.
+    async fn read_to(&mut self, pause: usize) -> Result<bool, Refusal> {
+        while let Some(chunk) = self.payload.next().await {
+            let chunk = chunk.map_err(|error| Refusal::body_broken(&error))?;
+            self.too_large |= self.body.len() + chunk.len() > self.limit;
+            if !self.too_large {
+                self.body.extend_from_slice(&chunk);
+                if self.body.len() > pause {
+                    return Ok(false);
+                }
+                continue;
+            }
+            self.drained += chunk.len();
+            if self.drained > MAX_DRAIN_BYTES {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    fn finish(self) -> Result<BytesMut, Refusal> {
+        if self.too_large { Err(Refusal::body_too_large(self.limit)) } else { Ok(self.body) }
+    }
 }
 
 /// Checks that the body is not compressed.
-fn check_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
     match text(headers, CONTENT_ENCODING) {
         Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => {
             Err(Refusal::unsupported_media_type(

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::http::header::HeaderMap;
-use queue::{Idempotency, Matches};
+use queue::{ContentHash, Idempotency, Matches};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::refusal::Refusal;
 use crate::validate::FieldError;
@@ -32,7 +31,25 @@ pub(crate) fn of(
     route: &str,
     body: &Value,
 ) -> Result<Option<Idempotency>, Refusal> {
-    let body_hash = || fingerprint(route, body);
+    find(headers, || fingerprint(route, body))
+}
+
+/// Determines which earlier submit a form may repeat, as [`of`] does. `body` is called if necessary.
+///
+/// # Errors
+/// As [`of`].
+pub(crate) fn of_form(
+    headers: &HeaderMap,
+    route: &str,
+    body: impl Fn() -> Value,
+) -> Result<Option<Idempotency>, Refusal> {
+    find(headers, || fingerprint(route, &body()))
+}
+
+fn find(
+    headers: &HeaderMap,
+    body_hash: impl Fn() -> String,
+) -> Result<Option<Idempotency>, Refusal> {
     if let Some(key) = headers.get(KEY_HEADER) {
         let key = key.as_bytes();
         let is_usable = (1..=MAX_KEY).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
@@ -58,7 +75,7 @@ pub(crate) fn of(
 /// Returns a hash of the body that does not depend on the order of its keys.
 fn fingerprint(route: &str, body: &Value) -> String {
     let text = format!("{route}\n{}", sorted(body));
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    ContentHash::of(text.as_bytes()).to_string()
 }
 
 fn sorted(value: &Value) -> String {

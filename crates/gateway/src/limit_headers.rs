@@ -14,9 +14,9 @@ pub(crate) struct Readings(Arc<Mutex<Vec<Reading>>>);
 
 impl Readings {
     /// Replaces the readings; of several tasks of a request, the last one's count.
-    pub(crate) fn set(&self, readings: &[Reading]) {
+    pub(crate) fn set(&self, readings: Vec<Reading>) {
         if !readings.is_empty() {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = readings.to_vec();
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = readings;
         }
     }
 
@@ -26,38 +26,66 @@ impl Readings {
     }
 }
 
+/// The names of the headers of a limit: its value, what is left, and when all of it is left again.
+type Names = [HeaderName; 3];
+
+/// The names of OpenAI's headers for requests and tokens.
+static OPENAI: [Names; 2] = [
+    [
+        HeaderName::from_static("x-ratelimit-limit-requests"),
+        HeaderName::from_static("x-ratelimit-remaining-requests"),
+        HeaderName::from_static("x-ratelimit-reset-requests"),
+    ],
+    [
+        HeaderName::from_static("x-ratelimit-limit-tokens"),
+        HeaderName::from_static("x-ratelimit-remaining-tokens"),
+        HeaderName::from_static("x-ratelimit-reset-tokens"),
+    ],
+];
+
+/// The names of Anthropic's headers for requests and tokens.
+static ANTHROPIC: [Names; 2] = [
+    [
+        HeaderName::from_static("anthropic-ratelimit-requests-limit"),
+        HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
+        HeaderName::from_static("anthropic-ratelimit-requests-reset"),
+    ],
+    [
+        HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
+        HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
+        HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
+    ],
+];
+
 /// Adds OpenAI's headers: `x-ratelimit-remaining-tokens: 4200`, `x-ratelimit-reset-tokens: 1.2s`.
 pub(crate) fn openai(readings: &[Reading], headers: &mut HeaderMap) {
-    for (what, reading) in tightest(readings) {
-        let mut add =
-            |name: &str, value: &str| add(headers, format!("x-ratelimit-{name}-{what}"), value);
-        add("limit", &reading.meter.limit.to_string());
-        add("remaining", &reading.remaining.to_string());
-        add("reset", &go_duration(reading.reset));
-    }
+    add(readings, &OPENAI, headers, go_duration);
 }
 
 /// Adds Anthropic's headers: `anthropic-ratelimit-tokens-reset: 2025-11-21T15:30:45Z`.
 pub(crate) fn anthropic(readings: &[Reading], headers: &mut HeaderMap) {
-    for (what, reading) in tightest(readings) {
-        let mut add = |name: &str, value: &str| {
-            add(headers, format!("anthropic-ratelimit-{what}-{name}"), value)
-        };
-        add("limit", &reading.meter.limit.to_string());
-        add("remaining", &reading.remaining.to_string());
-        add("reset", &instant(OffsetDateTime::now_utc() + reading.reset));
+    add(readings, &ANTHROPIC, headers, |reset| instant(OffsetDateTime::now_utc() + reset));
+}
+
+fn add(
+    readings: &[Reading],
+    names: &[Names; 2],
+    headers: &mut HeaderMap,
+    when: fn(Duration) -> String,
+) {
+    for (reading, [limit, remaining, reset]) in tightest(readings).into_iter().zip(names) {
+        let Some(reading) = reading else { continue };
+        headers.insert(limit.clone(), reading.meter.limit.into());
+        headers.insert(remaining.clone(), reading.remaining.into());
+        if let Ok(when) = HeaderValue::try_from(when(reading.reset)) {
+            headers.insert(reset.clone(), when);
+        }
     }
 }
 
-fn add(headers: &mut HeaderMap, name: String, value: &str) {
-    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
-        headers.insert(name, value);
-    }
-}
-
-/// Returns the limit with the least left for each kind that has one. For tokens, those per minute are preferred to
+/// Returns the limit with the least left, of requests and of tokens. For tokens, those per minute are preferred to
 /// those per day.
-fn tightest(readings: &[Reading]) -> impl Iterator<Item = (&'static str, &Reading)> {
+fn tightest(readings: &[Reading]) -> [Option<&Reading>; 2] {
     let least = |is: fn(MeterKind) -> bool| {
         let readings = readings.iter().filter(move |reading| is(reading.meter.kind));
         readings.min_by_key(|reading| (reading.remaining, std::cmp::Reverse(reading.reset)))
@@ -65,8 +93,7 @@ fn tightest(readings: &[Reading]) -> impl Iterator<Item = (&'static str, &Readin
     let requests = least(|kind| matches!(kind, MeterKind::Requests { .. }));
     let tokens = least(|kind| kind == MeterKind::Tokens)
         .or_else(|| least(|kind| kind == MeterKind::DailyTokens));
-    let requests = requests.map(|reading| ("requests", reading));
-    requests.into_iter().chain(tokens.map(|reading| ("tokens", reading)))
+    [requests, tokens]
 }
 
 /// Formats a span as Go does: `12ms`, `1.5s`, `6m0s`. Rounds up to milliseconds.
@@ -99,7 +126,7 @@ mod tests {
     use super::*;
 
     fn reading(kind: MeterKind, limit: u64, remaining: u64, reset_ms: u64) -> Reading {
-        let meter = Meter { kind, subject: "key_1".to_owned(), limit };
+        let meter = Meter { kind, subject: "key_1".into(), limit };
         Reading { meter, remaining, reset: Duration::from_millis(reset_ms), reserved: 0 }
     }
 

@@ -37,7 +37,7 @@ impl Limited {
 
 /// Returns the message: which limit it is and whose, its value, what is left, and when to try again.
 pub(crate) fn message(exhausted: &Exhausted) -> String {
-    let whose = match exhausted.reading.meter.subject.as_str() {
+    let whose = match &*exhausted.reading.meter.subject {
         subject if subject.starts_with(OWNER) => "all API keys of this owner together",
         subject if subject.starts_with(ENDPOINT) => "this API key on this route",
         _ => "this API key",
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn exhausted(kind: MeterKind, subject: &str, retry_ms: Option<u64>) -> Exhausted {
-        let meter = Meter { kind, subject: subject.to_owned(), limit: 10 };
+        let meter = Meter { kind, subject: subject.into(), limit: 10 };
         let reading = Reading { meter, remaining: 3, reset: Duration::from_secs(60), reserved: 0 };
         Exhausted { reading, asked: 7, retry_after: retry_ms.map(Duration::from_millis) }
     }

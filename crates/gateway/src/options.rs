@@ -1,15 +1,19 @@
 //! [`Options`]: the gateway's configuration.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use protocol::{KeyLimits, ModelId};
+use protocol::{KeyLimits, ModelId, Timestamp};
 use queue::BlobStore;
 use service::logs::{AuditLog, LogCounts};
 use service::settings::{Aliases, Origins, Rate};
+use skills::Skills;
 use tokio::sync::watch;
 use webhooks::Guard;
+
+use crate::validate::{ImageRules, Limits};
 
 /// The gateway's settings. Start from [`Options::new`] and set the fields that differ.
 #[derive(Clone)]
@@ -57,6 +61,12 @@ pub struct Options {
     pub common_limits: CommonLimits,
     /// Allows webhooks to private and loopback addresses (`WEBHOOK_ALLOW_PRIVATE`).
     pub webhook_allow_private: bool,
+    /// The images of requests (`MAX_IMAGES`, `MAX_IMAGE_BYTES`, `IMAGE_DOWNLOAD`).
+    pub images: ImageRules,
+    /// The skills (`SKILLS_DIR`).
+    pub skills: Arc<Skills>,
+    /// Logs the fields of each form with images (`DEBUG_IMAGE_FORM`).
+    pub debug_image_form: bool,
     /// Maximum wait for the queue before the gateway responds with 503.
     pub broker_timeout: Duration,
     /// Maximum age of the list of workers and models that requests are checked against.
@@ -160,6 +170,9 @@ impl Options {
             max_queue_bytes: u64::MAX,
             common_limits: CommonLimits::default(),
             webhook_allow_private: false,
+            images: ImageRules::default(),
+            skills: Arc::new(Skills::new(None)),
+            debug_image_form: false,
             broker_timeout: Duration::from_secs(5),
             registry_age: Duration::from_secs(1),
             client_timeout: Duration::from_secs(30),
@@ -178,6 +191,21 @@ impl Options {
         Guard { allow_private: self.webhook_allow_private }
     }
 
+    /// Returns the limits of a request that names a model.
+    pub(crate) fn limits<'a>(&'a self, other_models: &'a [ModelId]) -> Limits<'a> {
+        Limits {
+            max_prompt_bytes: self.max_prompt_bytes,
+            max_new_tokens: self.max_new_tokens,
+            default_model: &self.default_model,
+            other_models,
+            max_time_limit_s: self.task_time_limit_s,
+            max_result_ttl_s: self.result_ttl_s,
+            webhooks: self.guard(),
+            images: self.images,
+            now: Timestamp::now(),
+        }
+    }
+
     /// Returns the maximum size of a request body: room for the longest prompt with every byte
     /// escaped (`\u0000` takes six bytes), and for the other fields.
     pub fn max_body_bytes(&self) -> usize {
@@ -187,6 +215,14 @@ impl Options {
     /// Returns the maximum size of the body of a chat, which may also offer many functions.
     pub fn max_chat_bytes(&self) -> usize {
         self.max_body_bytes().saturating_add(4 * 1024 * 1024)
+    }
+
+    /// Returns the bytes that the images in a body may take together, in base64.
+    pub fn max_inline_images(&self) -> usize {
+        match self.images.max {
+            0 => 0,
+            _ => self.images.max_bytes.div_ceil(3).saturating_mul(4).saturating_add(1024),
+        }
     }
 }
 

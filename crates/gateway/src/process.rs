@@ -8,10 +8,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use service::settings::Secret;
 use service::{Process, Settings};
+use skills::Skills;
 use tokio::sync::watch;
 
 use crate::listen::Listeners;
 use crate::options::{CommonLimits, JwtOptions, Keys, Options};
+use crate::validate::ImageRules;
 
 /// Runs a gateway until a termination signal.
 ///
@@ -96,6 +98,17 @@ fn options(settings: &Settings) -> Options {
             generate: settings.rate_limit_generate,
         },
         webhook_allow_private: settings.webhook_allow_private,
+        images: ImageRules {
+            max: settings.max_images,
+            max_bytes: settings.max_image_bytes,
+            max_video_bytes: settings.max_video_bytes,
+            max_tokens: settings.max_image_tokens,
+            max_video_tokens: settings.max_video_tokens,
+            download: settings.image_download,
+            max_pixels: settings.enable_server_image_resize.then_some(ImageRules::REDUCED),
+        },
+        skills: Arc::new(Skills::new(settings.skills_dir.clone())),
+        debug_image_form: settings.debug_image_form,
         admin_key: admin,
         jwt,
         model_aliases: settings.model_aliases.clone(),

@@ -226,6 +226,17 @@ impl Refusal {
         Self::new(Code::BodyBroken, message, format!("body broken off: {reason}"))
     }
 
+    /// Too many requests with large images are read at the same time.
+    pub(crate) fn busy_with_images(waited: Duration) -> Self {
+        let message = format!(
+            "Too many requests with large images arrive at the same time; this one waited for {} s. Try \
+             again in {RETRY_UNAVAILABLE_S} s, or upload images with POST /blobs",
+            waited.as_secs()
+        );
+        let refusal = Self::new(Code::Unavailable, message, "too many large bodies");
+        Self { retry: Retry::After(RETRY_UNAVAILABLE_S), ..refusal }
+    }
+
     /// A limit on use has no room.
     fn limit_reached(exhausted: Exhausted) -> Self {
         let limited = Limited::of(&exhausted);

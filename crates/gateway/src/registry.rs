@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::{ModelId, WorkerReport};
+use protocol::{ModelId, VisionFamily, WorkerReport};
 use queue::{Broker, BrokerError};
 use tokio::sync::Mutex;
 
@@ -61,6 +61,20 @@ impl Registry {
         Ok(models(&ask(self.patience, self.read_since(Instant::now())).await?))
     }
 
+    /// Returns whether a model may take images: `false` only if all workers that serve it report that it does not.
+    pub(crate) async fn may_take_images(&self, model: &ModelId) -> Result<bool, Refusal> {
+        let workers = self.workers().await?;
+        Ok(takes_images(&workers, model) != Some(false))
+    }
+
+    /// Returns the family by which a model sees; that of the newest models if no worker has reported it.
+    pub(crate) async fn family(&self, model: &ModelId) -> Result<VisionFamily, Refusal> {
+        let workers = self.workers().await?;
+        let mut served = workers.iter().flat_map(|worker| &worker.models);
+        let known = served.find_map(|served| served.family.filter(|_| served.model == *model));
+        Ok(known.unwrap_or(VisionFamily::Qwen3Vl))
+    }
+
     /// Returns a list whose read began at `since` or later.
     async fn read_since(&self, since: Instant) -> Result<Arc<[WorkerReport]>, BrokerError> {
         // Held during the read, so that others wait for its result instead of reading too.
@@ -72,6 +86,22 @@ impl Registry {
         let workers: Arc<[WorkerReport]> = self.broker.workers().await?.into();
         *latest = Some(Read { began, workers: Arc::clone(&workers) });
         Ok(workers)
+    }
+}
+
+/// Returns whether a model takes images, by the workers that serve it: `None` if it is not known.
+pub(crate) fn takes_images(workers: &[WorkerReport], model: &ModelId) -> Option<bool> {
+    let serving = workers.iter().filter(|worker| worker.serves().any(|served| served == model));
+    let reports = serving.map(|worker| {
+        let mut models = worker.models.iter().filter(|served| served.model == *model);
+        models.next().and_then(|served| served.images)
+    });
+    let reports: Vec<Option<bool>> = reports.collect();
+    let all_refuse = !reports.is_empty() && reports.iter().all(|takes| *takes == Some(false));
+    match reports.contains(&Some(true)) {
+        true => Some(true),
+        // A worker that has not loaded it yet may take them.
+        false => all_refuse.then_some(false),
     }
 }
 

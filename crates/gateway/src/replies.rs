@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use protocol::{
     Choice, Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, Sampling,
-    TaskId, TaskSnapshot, TaskState, ToolCall,
+    SkillAnswer, TaskId, TaskSnapshot, TaskState, ToolCall,
 };
 use queue::{Submitted, TaskEnd};
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 /// A task's status.
@@ -121,6 +122,7 @@ fn describe(snapshot: &TaskSnapshot) -> String {
 /// The outcome of a task. The fields depend on `status`.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "status", rename_all = "lowercase")]
+#[allow(clippy::large_enum_variant)] // most results are answers
 pub(crate) enum ResultReply {
     /// The model answered.
     Completed {
@@ -129,6 +131,22 @@ pub(crate) enum ResultReply {
         task_id: TaskId,
         /// The generated text.
         result: String,
+        /// What a skill read in the answer, with coordinates in pixels; `null` if it could not be read, and missing
+        /// without a skill.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Object, required = false)]
+        structured: Option<Box<Value>>,
+        /// The path of the image (PNG) on which the answer is drawn.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(
+            nullable = false,
+            example = "/blobs/0192f0c1-2345-7abc-8def-0123456789ab/content"
+        )]
+        annotated_image: Option<String>,
+        /// The paths of all such images, if there are several.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[schema(required = false)]
+        annotated_images: Vec<String>,
         /// The model's reasoning before the answer, if the request has `enable_thinking` or `tools`.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(nullable = false)]
@@ -156,7 +174,8 @@ pub(crate) enum ResultReply {
         #[serde(skip_serializing_if = "Sampling::is_empty")]
         #[schema(value_type = Object, required = false)]
         sampling_defaults: Box<Sampling>,
-        /// Requested features that are ignored. Only in the response of a submit that waited for the result.
+        /// What a skill repaired or left out of the answer; and requested features that are ignored, these only in
+        /// the response of a submit that waited for the result.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         #[schema(required = false)]
         warnings: Vec<String>,
@@ -193,7 +212,7 @@ impl ResultReply {
     /// Adds warnings about requested features that are ignored.
     pub(crate) fn with_warnings(mut self, told: Vec<String>) -> Self {
         if let Self::Completed { warnings, .. } = &mut self {
-            *warnings = told;
+            warnings.splice(0..0, told);
         }
         self
     }
@@ -211,10 +230,17 @@ impl ResultReply {
                 first:
                     Choice { text, reasoning, tool_calls, finish_reason, stop_sequence, logprobs },
                 sampling_defaults,
+                skill,
                 ..
             }) => Self::Completed {
                 task_id,
                 result: text.clone(),
+                structured: skill.as_ref().map(|skill| Box::new(json!(skill.structured))),
+                annotated_image: annotated(skill.as_ref()).next(),
+                annotated_images: match annotated(skill.as_ref()).collect::<Vec<String>>() {
+                    several if several.len() > 1 => several,
+                    _ => Vec::new(),
+                },
                 reasoning: reasoning.clone(),
                 tool_calls: tool_calls.clone(),
                 finish_reason: *finish_reason,
@@ -222,7 +248,7 @@ impl ResultReply {
                 metrics: metrics.into(),
                 logprobs: logprobs.clone(),
                 sampling_defaults: Box::new(sampling_defaults.clone()),
-                warnings: Vec::new(),
+                warnings: skill.as_ref().map(|skill| skill.warnings.clone()).unwrap_or_default(),
             },
             Outcome::Failed(error) => Self::Error {
                 task_id,
@@ -234,6 +260,14 @@ impl ResultReply {
             }
         }
     }
+}
+
+/// Returns the paths of the images on which a skill's answer is drawn.
+pub(crate) fn annotated(skill: Option<&SkillAnswer>) -> impl Iterator<Item = String> {
+    skill
+        .into_iter()
+        .flat_map(|skill| &skill.annotated_images)
+        .map(|id| format!("/blobs/{id}/content"))
 }
 
 /// Times (in seconds) and numbers of tokens of a completed task.

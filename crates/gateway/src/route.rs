@@ -57,7 +57,11 @@ pub(crate) async fn no_such_path() -> Result<HttpResponse, Refusal> {
 
 /// Returns the last value of a query parameter.
 pub(crate) fn query_value(request: &HttpRequest, name: &str) -> Option<String> {
+    query_pairs(request).into_iter().rfind(|(given, _)| given == name).map(|(_, value)| value)
+}
+
+/// Returns all query parameters, in order.
+pub(crate) fn query_pairs(request: &HttpRequest) -> Vec<(String, String)> {
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
-    let query = query.map(web::Query::into_inner).unwrap_or_default();
-    query.into_iter().rfind(|(given, _)| given == name).map(|(_, value)| value)
+    query.map(web::Query::into_inner).unwrap_or_default()
 }

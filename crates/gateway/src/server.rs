@@ -17,6 +17,7 @@ use crate::auth::{Auth, Holder};
 use crate::batches::Processor;
 use crate::dialects;
 use crate::listen::{self, Listeners, Plan};
+use crate::measure;
 use crate::options::{Keys, Options};
 use crate::state::State;
 
@@ -79,10 +80,11 @@ pub async fn serve(
     let keys = Keys { api, admin, jwt: options.jwt.take() };
     let auth = Arc::new(Auth::new(Arc::clone(&broker), &keys, &options)?);
     drop(keys);
-    let state = State::new(broker, auth.clone(), Arc::clone(&secrets), options, stopping);
+    let state = State::new(broker, auth.clone(), Arc::clone(&secrets), options, stopping)?;
 
     let plan = Plan { threads, client_timeout, idle: IDLE, grace };
     let state = web::Data::new(state);
+    service::metrics::install().add_source(measure::source(Arc::downgrade(&state)));
     let processor = Processor::new(state.clone().into_inner(), dialects::batch_requests());
     let server = listen::serve(listeners.into(), &plan, &state, &dialects)?;
 
@@ -101,12 +103,15 @@ pub async fn serve(
         std::future::pending::<()>().await; // the others' end is what counts
     };
 
+    let skills = Arc::clone(&state.options.skills);
+    let rereading = crate::own_skills::follow(skills);
     let auditing = async {
         loop {
             tokio::time::sleep(AUDIT_INTERVAL).await;
             audit.report_suppressed();
         }
     };
+    let watching = measure::watch(state.clone().into_inner());
     let handle = server.handle();
     let stop_when_told = async {
         shutdown.await;
@@ -120,6 +125,8 @@ pub async fn serve(
         () = stop_when_told => {}
         () = reloading => {}
         () = auditing => {}
+        () = rereading => {}
+        () = watching => {}
     }
     audit.finish();
     drop(stop_with_us);
@@ -146,6 +153,7 @@ fn deliverer(queue: Arc<dyn Broker>, options: &Options) -> Result<Deliverer, Ser
         render: Arc::new(dialects::webhook_body),
         sender: Sender::new(options.guard(), webhooks::send::LIMIT)?,
         schedule: Schedule::standard(),
+        tried: measure::webhook_tried,
     })
 }
 

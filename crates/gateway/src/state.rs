@@ -3,12 +3,15 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use outbound::TlsUnusable;
 use protocol::{ModelId, TaskId, TaskSnapshot, TenantId};
 use queue::{BlobLimits, BlobStore, Broker, BrokerError};
 use tokio::sync::{Notify, watch};
 use webhooks::Secrets;
 
 use crate::auth::Auth;
+use crate::history::History;
+use crate::images::Images;
 use crate::options::Options;
 use crate::patience;
 use crate::refusal::Refusal;
@@ -26,6 +29,10 @@ pub(crate) struct State {
     pub(crate) secrets: Arc<Secrets>,
     /// Files, and what is stored of responses.
     pub(crate) blobs: BlobStore,
+    /// The queues over the last hours.
+    pub(crate) history: History,
+    /// Checks images.
+    pub(crate) images: Images,
     /// Notified when a batch was created, so that it begins at once.
     pub(crate) new_batch: Notify,
     /// The gateway's options, without the keys.
@@ -36,18 +43,35 @@ pub(crate) struct State {
 
 impl State {
     /// Creates the state.
+    ///
+    /// # Errors
+    /// If images are downloaded, and TLS can't be used.
     pub(crate) fn new(
         broker: Arc<dyn Broker>,
         auth: Arc<Auth>,
         secrets: Arc<Secrets>,
         options: Options,
         stopping: watch::Receiver<bool>,
-    ) -> Self {
+    ) -> Result<Self, TlsUnusable> {
         let registry =
             Registry::new(Arc::clone(&broker), options.registry_age, options.broker_timeout);
         let own = || BlobStore::new(broker.clone(), BlobLimits::default());
         let blobs = options.blobs.clone().unwrap_or_else(own);
-        Self { broker, auth, registry, secrets, blobs, new_batch: Notify::new(), options, stopping }
+        let images = Images::new(options.images)?;
+        let new_batch = Notify::new();
+        let history = History::default();
+        Ok(Self {
+            broker,
+            auth,
+            registry,
+            secrets,
+            blobs,
+            history,
+            images,
+            new_batch,
+            options,
+            stopping,
+        })
     }
 
     /// Waits for the broker's answer, for at most the configured timeout.

@@ -2,14 +2,16 @@
 //! no dialect.
 
 use actix_web::web;
-use protocol::{AnswerForm, Task, TaskId, TaskKind, TenantId};
+use protocol::{AnswerForm, BlobId, Task, TaskId, TaskKind, TenantId};
 use queue::{Bounds, Charge, Idempotency, SubmitOptions, Submitted};
+use service::metrics::table;
 use service::settings::Rate;
 
+use crate::attach::{Attached, attach};
 use crate::charge;
 use crate::extract::Submitter;
 use crate::order::Order;
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::state::State;
 use crate::validate;
 
@@ -20,6 +22,8 @@ pub(crate) struct Accepted {
     pub(crate) submitted: Submitted,
     /// Requested features that are ignored.
     pub(crate) warnings: Vec<String>,
+    /// The blobs of its images, in the order of the request.
+    pub(crate) images: Vec<BlobId>,
 }
 
 /// Queues a task. With `idempotency`, it may be the task of an earlier submit.
@@ -44,9 +48,29 @@ pub(crate) async fn submit_at(
     route: Option<Rate>,
     state: &State,
     caller: &Submitter,
-    mut order: Order,
+    order: Order,
     idempotency: Option<Idempotency>,
 ) -> Result<Accepted, Refusal> {
+    prepare(route, state, caller, order).await?.submit(state, caller, idempotency).await
+}
+
+/// A request whose images are stored, and that the caller may submit.
+pub(crate) struct Prepared {
+    order: Order,
+    charge: Charge,
+    attached: Attached,
+}
+
+/// Does all of [`submit_at`] before the queue gets the task. Without a submit, what was stored is deleted.
+///
+/// # Errors
+/// If the caller may not use the model or the lane, or an image can't be used.
+pub(crate) async fn prepare(
+    route: Option<Rate>,
+    state: &State,
+    caller: &Submitter,
+    mut order: Order,
+) -> Result<Prepared, Refusal> {
     let access = caller.access();
     access.check_model(&order.model)?;
     order.queueing.lane = Some(match order.kind {
@@ -54,14 +78,34 @@ pub(crate) async fn submit_at(
         TaskKind::Count => access.at_most(order.queueing.lane.unwrap_or_default()),
         _ => access.lane(order.queueing.lane)?,
     });
-    let charge = charge::of(access, &state.options.common_limits, route, &order);
-    let owner = access.owner.clone();
-    let accepted = submit_as(state, owner, TaskId::new(), order, idempotency, charge).await?;
-    caller.readings.set(&accepted.submitted.readings);
-    Ok(accepted)
+    let attached = attach(state, &access.owner, &mut order).await?;
+    let charge = charge::of(access, &state.options, route, &order);
+    Ok(Prepared { order, charge, attached })
 }
 
-/// Queues a task like [`submit`], under an id and for a charge. If there is one of that id, nothing changes.
+impl Prepared {
+    /// Queues the task.
+    ///
+    /// # Errors
+    /// As [`submit_at`].
+    pub(crate) async fn submit(
+        self,
+        state: &State,
+        caller: &Submitter,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Accepted, Refusal> {
+        let Self { order, charge, attached } = self;
+        let owner = caller.access().owner.clone();
+        let id = TaskId::new();
+        let mut accepted =
+            submit_as(state, owner, id, order, idempotency, charge, attached).await?;
+        caller.readings.set(std::mem::take(&mut accepted.submitted.readings));
+        Ok(accepted)
+    }
+}
+
+/// Queues a task like [`submit`], under an id and for a charge. If there is one of that id, nothing changes. Its images
+/// are attached; those that were stored for it are deleted if it is refused.
 ///
 /// # Errors
 /// As [`submit`].
@@ -72,6 +116,7 @@ pub(crate) async fn submit_as(
     order: Order,
     idempotency: Option<Idempotency>,
     charge: Charge,
+    mut attached: Attached,
 ) -> Result<Accepted, Refusal> {
     let warnings = judge(&order.form).await?;
     let options = &state.options;
@@ -94,6 +139,7 @@ pub(crate) async fn submit_as(
         lane: queueing.lane.unwrap_or_default(),
         kind: order.kind,
         prompt: order.prompt,
+        pixels: order.pixels,
         n: order.n,
         max_tokens: order.max_tokens,
         stop: order.stop,
@@ -105,9 +151,28 @@ pub(crate) async fn submit_as(
         user_id: order.user_id,
         metadata: queueing.metadata,
         webhook: order.webhook,
+        skill: order.skill,
     };
-    let submitted = state.ask(state.broker.submit(&task, &submit)).await?;
-    Ok(Accepted { submitted, warnings })
+    // From here on a task may have the images, even if no reply arrives.
+    let kept = attached.keep();
+    match state.ask(state.broker.submit(&task, &submit)).await {
+        Ok(submitted) => {
+            if submitted.created {
+                let model = service::metrics::model(task.model.as_str());
+                table::TASKS_SUBMITTED.count(&[model, task.lane.as_str()], 1);
+                kept.share(state)
+            } else {
+                kept.delete()
+            }
+            Ok(Accepted { submitted, warnings, images: std::mem::take(&mut attached.blobs) })
+        }
+        Err(refusal) => {
+            if refusal.code != Code::Unavailable {
+                kept.delete();
+            }
+            Err(refusal)
+        }
+    }
 }
 
 /// Compiles the output constraint to check it. Runs on a blocking thread, because this can take

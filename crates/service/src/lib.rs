@@ -15,6 +15,7 @@
 //! | [`store`]    | rejects a store that cannot do what the queue needs, warns when its configuration changes |
 //! | [`reaper`]   | returns the tasks of dead workers to the queue, logs task ends that no worker logged |
 //! | `usage`      | forgets old usage |
+//! | [`metrics`]  | counts what happens, serves the metrics on `METRICS_PORT` |
 //! | [`reload`]   | on SIGHUP, reopens the log files and reads the settings again |
 //! | [`shutdown`] | turns SIGTERM and SIGINT into one cancellation token |
 //!
@@ -29,6 +30,7 @@
 pub mod blobs;
 pub mod broker;
 pub mod logs;
+pub mod metrics;
 pub mod process;
 pub mod reaper;
 pub mod reload;

@@ -1,13 +1,15 @@
 //! Runs a process's work: opens the logs, handles signals, opens and checks the queue, runs the
 //! reaper, and logs why the process ends.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use queue::Broker;
 use tokio::sync::watch;
 
-use crate::logs::{AuditLog, LogControl};
+use crate::logs::{AuditLog, LogControl, LogCounts};
+use crate::metrics::{self, Metrics, Reading, table};
 use crate::reload::{Load, Reloader};
 use crate::shutdown::{self, CancellationToken};
 use crate::{Logs, Settings, TaskLog, blobs, broker, reaper, store};
@@ -65,9 +67,13 @@ async fn around(
 ) -> Result<()> {
     let stop = shutdown::on_signal().context("signal handlers can't be installed")?;
     let hangups = shutdown::hangups().context("signal handlers can't be installed")?;
+    let metrics = metrics::install();
+    metrics.add_source(log_lines(log.counts()));
+    let metrics_listener = metrics::bind(&settings)?;
     let broker = broker::open(&settings)?;
     let blobs = blobs::open(&settings, &broker)?;
     store::check(&*broker).await?;
+    let measuring = tokio::spawn(measure(metrics, metrics_listener));
     let reaper_stop = CancellationToken::new();
     let spans = reaper::Spans { lease: settings.lease, usage_days: settings.usage_kept_days };
     let reaping = reaper::run(broker.clone(), blobs, log.clone(), spans, reaper_stop.clone());
@@ -82,5 +88,31 @@ async fn around(
     let result = work(Process { settings, current, broker, log, audit, stop }).await;
     reaper_stop.cancel();
     reaper.await.context("the reaper panicked")?;
+    measuring.abort();
     result
+}
+
+/// Serves the metrics, if there is a listener for them, and keeps their memory bounded.
+async fn measure(metrics: Metrics, listener: Option<TcpListener>) {
+    let serving = async {
+        if let Some(listener) = listener
+            && let Err(error) = metrics::serve(listener, metrics.clone()).await
+        {
+            tracing::error!(target: "service.metrics", "the metrics can't be served: {error}");
+        }
+    };
+    tokio::join!(serving, metrics.clone().upkeep());
+}
+
+/// Reads the counters of the log files.
+fn log_lines(counts: LogCounts) -> metrics::Source {
+    Arc::new(move || {
+        let lines = counts.total();
+        let read = |of, lines: u64| Reading::new(of, [], lines as f64);
+        let readings = vec![
+            read(&table::LOG_LINES_WAITING, lines.waiting),
+            read(&table::LOG_LINES_LOST, lines.lost),
+        ];
+        Box::pin(std::future::ready(readings))
+    })
 }

@@ -10,6 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::logs::TaskLog;
+use crate::metrics::table;
 use crate::{blobs, store, usage};
 
 /// The interval at which the journal is checked for ends without log lines.
@@ -117,6 +118,9 @@ fn every(beat: Duration) -> Interval {
 /// unavailable, for at most the duration of our own `lease` on them.
 async fn settle(broker: &Arc<dyn Broker>, log: &TaskLog, reaped: Reaped, lease: Duration) {
     let until = Instant::now() + lease;
+    if !reaped.requeued.is_empty() {
+        table::LEASES_EXPIRED.count(&["requeued"], reaped.requeued.len() as u64);
+    }
     for task_id in &reaped.requeued {
         tracing::warn!(target: "service.reaper", %task_id, "its worker stopped renewing the lease: requeued");
     }
@@ -147,5 +151,6 @@ async fn give_up(
     let finished_at =
         retry::while_unavailable(until, || broker.finish(&claimed.lease, &outcome)).await?;
     log.finished(broker, claimed, &outcome, finished_at, sent);
+    table::LEASES_EXPIRED.count(&["given_up"], 1);
     Ok(())
 }

@@ -36,6 +36,8 @@ pub struct Deliverer {
     pub sender: Sender,
     /// Decides whether and when to retry.
     pub schedule: Schedule,
+    /// Called after each try, to count it.
+    pub tried: fn(Verdict),
 }
 
 impl Deliverer {
@@ -118,6 +120,7 @@ impl Deliverer {
         let until = Instant::now() + self.sender.limit() * 2;
         let (tried, verdict) = self.send_once(&delivery, until).await;
         log(&delivery, &tried, verdict);
+        (self.tried)(verdict);
         let record = || self.queue.webhook_tried(delivery.id, &tried, verdict);
         if let Err(error) = retry::while_unavailable(until, record).await {
             // The delivery falls due again, so the receiver may get it twice.

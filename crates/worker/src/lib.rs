@@ -17,10 +17,14 @@
 //! | `attempt`   | runs one claimed task from start to outcome |
 //! | `answers`   | the attempt's answers, and how much of them the queue has acknowledged |
 //! | `answer`    | one answer: its text, parts and logprobs |
+//! | `measure`   | counts attempts, and reads the engines during a scrape |
 //! | `pulse`     | detects an engine that hangs, and stops engines |
 //! | `lease`     | renews a task's lease during the computation |
 //! | `running`   | the running tasks, for cancellation and the report |
 //! | `report`    | reports to the registry every few seconds, and receives operators' orders |
+//! | `visuals`   | reads the images and videos of prompts from the blob store |
+//! | `annotate`  | draws the marks of answers on images, and stores them |
+//! | `commands`  | runs operators' commands that read answers |
 //! | `translate` | converts between the queue's and the engine's types |
 //!
 //! ## Data flow
@@ -35,11 +39,14 @@
 //! The I/O threads and the compute threads never wait for each other: leases are renewed during a
 //! step, and a slow queue never slows the model.
 
+mod annotate;
 mod answer;
 mod answers;
 mod attempt;
+mod commands;
 mod keeper;
 mod lease;
+mod measure;
 pub mod models;
 pub mod options;
 pub mod process;
@@ -50,12 +57,13 @@ mod report;
 mod running;
 mod translate;
 mod until;
+mod visuals;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::WorkerId;
-use queue::Broker;
+use queue::{BlobLimits, BlobStore, Broker};
 use service::TaskLog;
 use service::shutdown::CancellationToken;
 
@@ -93,13 +101,34 @@ pub struct Worker {
     options: Options,
     log: TaskLog,
     running: running::Running,
+    visuals: visuals::VisualReader,
+    blobs: BlobStore,
+    commands: commands::Commands,
 }
 
 impl Worker {
-    /// Creates a worker, which does nothing before [`Worker::run`].
+    /// Creates a worker, which does nothing before [`Worker::run`]. It reads images from the broker's own blob store.
     pub fn new(broker: Arc<dyn Broker>, models: Models, options: Options, log: TaskLog) -> Self {
         let running = running::Running::default();
-        Self { id: WorkerId::new(), broker, models, options, log, running }
+        let blobs = BlobStore::new(broker.clone(), BlobLimits::default());
+        let visuals = visuals::VisualReader::new(blobs.clone(), &options);
+        let commands = commands::Commands::new(options.skill_commands.clone());
+        Self {
+            id: WorkerId::new(),
+            broker,
+            models,
+            options,
+            log,
+            running,
+            visuals,
+            blobs,
+            commands,
+        }
+    }
+
+    /// Sets the blob store that has the images of prompts, and takes those of answers.
+    pub fn with_blobs(self, blobs: BlobStore) -> Self {
+        Self { visuals: visuals::VisualReader::new(blobs.clone(), &self.options), blobs, ..self }
     }
 
     /// Claims and runs tasks until `shutdown`, then drains: continues the running tasks for
@@ -110,6 +139,7 @@ impl Worker {
     /// If an engine stops without being asked to, loses its device, or hangs.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         let worker = Arc::new(self);
+        service::metrics::install().add_source(measure::source(Arc::downgrade(&worker)));
         let reporter = tokio::spawn(report::run(worker.clone()));
         let canceller = tokio::spawn(running::follow_cancellations(worker.clone()));
         let result = keeper::run(&worker, &shutdown).await;

@@ -1,7 +1,10 @@
 //! [`Options`]: the worker's configuration.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use engine::vision::ImageLimits;
+use media::video::VideoLimits;
 use service::Settings;
 
 /// Settings of a [`Worker`](crate::Worker).
@@ -11,10 +14,22 @@ pub struct Options {
     pub lease: Duration,
     /// The time for which running tasks may continue after shutdown was requested.
     pub drain: Duration,
+    /// The largest image of a prompt.
+    pub images: ImageLimits,
+    /// The largest video of a prompt.
+    pub videos: VideoLimits,
+    /// The folder of the commands that read answers of skills.
+    pub skill_commands: Option<PathBuf>,
 }
 
 impl From<&Settings> for Options {
     fn from(settings: &Settings) -> Self {
-        Self { lease: settings.lease, drain: settings.drain }
+        Self {
+            lease: settings.lease,
+            drain: settings.drain,
+            images: ImageLimits { max_bytes: settings.max_image_bytes, ..ImageLimits::default() },
+            videos: VideoLimits { max_bytes: settings.max_video_bytes, ..VideoLimits::default() },
+            skill_commands: settings.skill_commands.clone(),
+        }
     }
 }

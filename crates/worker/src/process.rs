@@ -46,12 +46,13 @@ pub fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
 pub async fn serve(process: Process) -> Result<()> {
     let Process { settings, broker, log, stop, .. } = process;
     let options = Options::from(&*settings);
+    let blobs = service::blobs::open(&settings, &broker)?;
     let loading = tokio::task::spawn_blocking(move || Models::open(&settings));
     let models = tokio::select! {
         models = loading => models.context("loading broke off")??,
         () = stop.cancelled() => return Ok(()),
     };
-    Worker::new(broker, models, options, log).run(stop.clone()).await?;
+    Worker::new(broker, models, options, log).with_blobs(blobs).run(stop.clone()).await?;
     if stop.is_cancelled() {
         tracing::info!(target: "worker.process", "stopped");
     } else {

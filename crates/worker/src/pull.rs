@@ -74,6 +74,7 @@ pub(crate) async fn run(
             }
             continue;
         }
+        served.asks();
         let room = Room { tasks: room, batch: batch.room_in(served.capacity()).min(room) };
         let claim = worker.broker.claim_into(&claimant, room, CLAIM_WAIT);
         let claimed = tokio::select! {

@@ -54,11 +54,6 @@ fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
     // Adapters share the capacity of their base model.
     let bases = models.iter().filter(|served| served.parent.is_none());
     let loaded = bases.filter(|served| served.state.is_loaded());
-    // Several engines may compute on the same GPUs, so each GPU is reported once.
-    let engines = worker.models.all().iter().filter_map(|served| served.engine());
-    let mut gpus: Vec<GpuUse> = engines.flat_map(|engine| engine.gpus()).collect();
-    gpus.sort_by_key(|gpu| gpu.id);
-    gpus.dedup_by_key(|gpu| gpu.id);
     WorkerReport {
         id: worker.id,
         host: hostname(),
@@ -78,18 +73,18 @@ fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
         started_at,
         reported_at: Some(Timestamp::now()),
         log_lines_lost: worker.log.counts().total().lost,
-        gpus: gpus.into_iter().map(gpu_report).collect(),
+        gpus: worker.models.gpus().into_iter().map(gpu_report).collect(),
         models,
     }
 }
 
-fn gpu_report(gpu: GpuUse) -> GpuReport {
+pub(crate) fn gpu_report(gpu: GpuUse) -> GpuReport {
     let GpuUse { id, memory_used_bytes, memory_total_bytes, utilization_percent } = gpu;
     GpuReport { id, memory_used_bytes, memory_total_bytes, utilization_percent }
 }
 
 /// Returns the machine's host name as the kernel reports it.
-fn hostname() -> String {
+pub(crate) fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map(|name| name.trim().to_owned())
         .unwrap_or_else(|_| "unknown".into())

@@ -7,18 +7,45 @@ use engine::api::{EmbedRequest, GenerateError, Input, Request, StopReason};
 use engine::text::{
     AnswerFormat, AnswerStart, ChatOptions, TemplateValue, Tokenizer, template_value,
 };
-use protocol::{AnswerForm, Choice, ErrorType, Lane, Prompt, Task, TaskError, TaskKind};
+use engine::vision::{Family, Visual};
+use protocol::{
+    AnswerForm, Choice, ErrorType, Lane, Prompt, Task, TaskError, TaskKind, VisionFamily,
+};
 use serde_json::json;
 
+/// Returns the family by which an engine sees, if it takes images.
+pub(crate) const fn family(family: Family) -> VisionFamily {
+    match family {
+        Family::Qwen2Vl => VisionFamily::Qwen2Vl,
+        Family::Qwen25Vl => VisionFamily::Qwen25Vl,
+        Family::Qwen3Vl => VisionFamily::Qwen3Vl,
+    }
+}
+
 /// Checks that the task's model computes what the task asks for. `embedding_length` is the length of the model's
-/// embeddings, or `None` if it generates text.
+/// embeddings, or `None` if it generates text; `sees` is whether it takes images.
 ///
 /// # Errors
 /// If it does not.
-pub(crate) fn check_kind(task: &Task, embedding_length: Option<usize>) -> Result<(), TaskError> {
+pub(crate) fn check_kind(
+    task: &Task,
+    embedding_length: Option<usize>,
+    sees: bool,
+) -> Result<(), TaskError> {
     let model = &task.model;
     let (param, problem) = match (&task.kind, embedding_length) {
-        (TaskKind::Generate | TaskKind::Count, None) => return Ok(()),
+        (TaskKind::Generate | TaskKind::Count, None)
+            if sees || task.prompt.visuals().is_empty() =>
+        {
+            return Ok(());
+        }
+        (TaskKind::Generate | TaskKind::Count, None) => (
+            "model",
+            format!(
+                "the model {model} takes no images: send text, choose a model that sees, or have the operator put \
+                 its projector (mmproj) beside it, if it has one"
+            ),
+        ),
         (TaskKind::Generate | TaskKind::Count, Some(_)) => (
             "model",
             format!(
@@ -33,6 +60,11 @@ pub(crate) fn check_kind(task: &Task, embedding_length: Option<usize>) -> Result
                  Qwen3-Embedding"
             ),
         ),
+        (TaskKind::Embed { inputs, .. }, Some(_))
+            if inputs.iter().any(|it| !it.visuals().is_empty()) =>
+        {
+            ("input", "images are not embedded: send text".to_owned())
+        }
         (TaskKind::Embed { dimensions, .. }, Some(length)) => match dimensions {
             Some(given) if !(1..=length).contains(&(*given as usize)) => {
                 ("dimensions", format!("dimensions is {given}; set it from 1 to {length}"))
@@ -53,17 +85,23 @@ pub(crate) fn sequences(task: &Task, capacity: usize) -> usize {
     }
 }
 
-/// Creates the engine's request for an answer to `task`, of which `choice` is the index. It must end by `deadline`,
-/// and its model's authors recommend these sampling parameters.
+/// Creates the engine's request for an answer to `task`, of which `choice` is the index, with the images and
+/// videos of its prompt.
+/// It must end by `deadline`, and its model's authors recommend these sampling parameters.
 pub(crate) fn request(
     task: &Task,
     choice: u8,
+    images: Vec<Visual>,
     recommended: &Sampling,
     deadline: Instant,
 ) -> Request {
     let seed = Some(seed(task, choice));
+    let input = match (input(&task.prompt), images.is_empty()) {
+        (input, true) => input,
+        (prompt, false) => Input::Images { prompt: Box::new(prompt), images },
+    };
     Request {
-        input: input(&task.prompt),
+        input,
         adapter: None,
         sampling: Sampling { seed, ..task.sampling.resolved(recommended) },
         max_tokens: task.max_tokens as usize,
@@ -125,7 +163,7 @@ fn seed(task: &Task, choice: u8) -> u64 {
 
 fn input(prompt: &Prompt) -> Input {
     match prompt {
-        Prompt::Raw(text) => Input::Text(text.clone()),
+        Prompt::Raw(text) | Prompt::RawImages { text, .. } => Input::Text(text.clone()),
         Prompt::Chat(messages) | Prompt::Continued(messages) => Input::Chat(messages.clone()),
         Prompt::Tokens(tokens) => Input::Tokens(tokens.clone()),
     }
@@ -134,7 +172,7 @@ fn input(prompt: &Prompt) -> Input {
 /// Returns the text of the prompt if the answers are to begin with it.
 pub(crate) fn echo(task: &Task, tokenizer: &Tokenizer) -> Option<String> {
     match &task.prompt {
-        Prompt::Raw(text) if task.form.echo => Some(text.clone()),
+        Prompt::Raw(text) | Prompt::RawImages { text, .. } if task.form.echo => Some(text.clone()),
         Prompt::Tokens(tokens) if task.form.echo => Some(tokenizer.decode(tokens)),
         _ => None,
     }
@@ -220,9 +258,10 @@ pub(crate) fn failure(error: &GenerateError) -> TaskError {
         GenerateError::ContextLengthExceeded { .. } => ErrorType::ContextLengthExceeded,
         GenerateError::InvalidRequest(_) => ErrorType::InvalidRequest,
         GenerateError::OutOfMemory(_) => ErrorType::OutOfMemory,
-        GenerateError::Compute(_) | GenerateError::DeviceLost(_) | GenerateError::Stopped => {
-            ErrorType::EngineError
-        }
+        GenerateError::Compute(_)
+        | GenerateError::DeviceLost(_)
+        | GenerateError::GivenUp
+        | GenerateError::Stopped => ErrorType::EngineError,
     };
     TaskError::new(error_type, error.to_string()).caused_by(error)
 }
@@ -259,6 +298,7 @@ mod tests {
                 model: protocol::ModelId::new("demo"),
                 lane,
                 prompt: Prompt::Raw("x".into()),
+                pixels: Default::default(),
                 kind: Default::default(),
                 n: 1,
                 max_tokens: 1,
@@ -271,8 +311,9 @@ mod tests {
                 user_id: None,
                 metadata: Default::default(),
                 webhook: None,
+                skill: None,
             };
-            let request = request(&task, 0, &Sampling::default(), Instant::now());
+            let request = request(&task, 0, vec![], &Sampling::default(), Instant::now());
             assert_eq!(request.tenant, "t1");
             assert!(last.replace(request.priority).is_none_or(|urgent| urgent > request.priority));
         }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 pub(crate) use gateway::operators::{
-    BatchReply as Batch, DeadLetterReply as Letter, OverviewReply as Overview, QueueReply as Queue,
-    UsageAmounts, UsageReply as Usage, UsageSum, WorkerReply as Worker,
+    BatchReply as Batch, CancelledReply as Cancelled, DeadLetterReply as Letter,
+    OverviewReply as Overview, QueueReply as Queue, TaskReply as Task, UsageAmounts,
+    UsageReply as Usage, UsageSum, WorkerReply as Worker,
 };
 #[cfg(test)]
 pub(crate) use gateway::operators::{LanesReply as Lanes, ServedReply as Served};
@@ -65,6 +66,23 @@ impl Admin {
     pub(crate) fn set_paused(&self, model: &str, paused: bool) -> Result<Value, ClientError> {
         let path = if paused { "/admin/pause" } else { "/admin/resume" };
         self.http.post(path, &json!({ "model": model }))
+    }
+
+    /// Returns at most `limit` tasks of a filter, the newest first, from `cursor` on.
+    pub(crate) fn tasks(
+        &self,
+        filter: &[(&str, String)],
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Value, ClientError> {
+        let mut query = filter.to_vec();
+        query.push(("limit", limit.to_string()));
+        query.extend(cursor.map(|cursor| ("cursor", cursor.to_owned())));
+        self.http.get("/admin/tasks", &query)
+    }
+
+    pub(crate) fn cancel_tasks(&self, body: &Value) -> Result<Value, ClientError> {
+        self.http.post("/admin/tasks/cancel", body)
     }
 
     /// Returns at most `limit` dead letters, the latest first; with `before`, only earlier ones.

@@ -1,12 +1,13 @@
 //! Sends requests with an API key, and distinguishes JSON responses, rejections and network
 //! failures.
 
+use std::io::Read;
 use std::time::Duration;
 
 use proxies::{Agents, BadProxy, UsedProxy, Variables};
 use serde_json::Value;
 use ureq::http::Response;
-use ureq::{Agent, Body, RequestBuilder};
+use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use super::target::Access;
 use crate::text::printable;
@@ -106,8 +107,33 @@ impl Http {
         self.read(path, self.ready(self.agent()?.get(self.at(path)), query).call())
     }
 
+    /// Returns the bytes of a file of at most `most` bytes.
+    pub(super) fn download(&self, path: &str, most: u64) -> Result<Vec<u8>, ClientError> {
+        let response = self.ready(self.agent()?.get(self.at(path)), &[]).call();
+        let mut response = response.map_err(|error| self.unreachable(&error))?;
+        if !response.status().is_success() {
+            return Err(refusal(response, self.via()));
+        }
+        let read = response.body_mut().with_config().limit(most).read_to_vec();
+        read.map_err(|error| self.unreachable(&error))
+    }
+
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
         self.read(path, self.ready(self.agent()?.post(self.at(path)), &[]).send_json(body))
+    }
+
+    /// Sends `length` bytes of a reader with `POST`.
+    pub(super) fn upload(
+        &self,
+        path: &str,
+        bytes: &mut dyn Read,
+        length: u64,
+    ) -> Result<Value, ClientError> {
+        let request = self.ready(self.agent()?.post(self.at(path)), &[]);
+        let request = request
+            .header("Content-Type", "application/octet-stream")
+            .header("Content-Length", length.to_string());
+        self.read(path, request.send(SendBody::from_reader(bytes)))
     }
 
     pub(super) fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {

@@ -1,8 +1,9 @@
 //! The clients' part of the API: tasks, their results and their events.
 
+use std::io::Read;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::http::{ClientError, Http};
@@ -16,6 +17,8 @@ const WAIT_S: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Maximum time for a response, including the wait for a task's end.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Maximum size of a downloaded image, in bytes. Gateways draw smaller ones.
+const MAX_DOWNLOAD: u64 = 256 << 20;
 /// A stream without bytes for longer than this is considered dead: the gateway sends a keep-alive
 /// every 10 seconds.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -37,6 +40,23 @@ impl Client {
     /// Sends JSON with `POST` and returns the response's JSON.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
         self.http.post(path, body)
+    }
+
+    /// Stores a file of `length` bytes and returns the id of its blob.
+    pub(crate) fn upload(&self, bytes: &mut dyn Read, length: u64) -> Result<String> {
+        let stored = self.http.upload("/blobs", bytes, length)?;
+        let id = stored["id"].as_str().context("the gateway's response has no id")?;
+        Ok(id.to_owned())
+    }
+
+    /// Returns the bytes of a blob, whose path a result names.
+    pub(crate) fn download(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        self.http.download(path, MAX_DOWNLOAD)
+    }
+
+    /// Deletes a blob.
+    pub(crate) fn delete_blob(&self, id: &str) -> Result<(), ClientError> {
+        self.http.delete(&format!("/blobs/{id}"), &[]).map(drop)
     }
 
     /// Returns the response's JSON for a `GET`.

@@ -5,5 +5,7 @@ mod follow;
 pub(crate) mod model;
 pub(crate) mod operate;
 mod sampling;
+pub(crate) mod skill;
 pub(crate) mod task;
 pub(crate) mod up;
+mod visuals;

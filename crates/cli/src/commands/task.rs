@@ -9,8 +9,14 @@ use serde_json::{Map, Value, json};
 
 use super::follow;
 use super::sampling::{SamplingArgs, Whole};
+use super::visuals::{self, Part, Visuals};
 use crate::client::{Client, Target};
 use crate::output::Output;
+
+/// Examples below the help of `submit`.
+pub(crate) const SUBMIT_EXAMPLES: &str = "Examples:
+  qwen-queue submit --wait 'How do I add a worker?'
+  qwen-queue submit --wait --image before.jpg --image after.jpg 'What has changed?'";
 
 /// The arguments of `submit`: a prompt, and options for the answer.
 #[derive(Debug, Args)]
@@ -19,8 +25,10 @@ pub(crate) struct Submit {
     #[arg(required_unless_present = "messages")]
     prompt: Option<String>,
     /// Send the conversation in this file instead of a prompt: a JSON array, as the API's field messages.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "raw"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "raw", "image", "video"])]
     messages: Option<PathBuf>,
+    #[command(flatten)]
+    visuals: Visuals,
     /// Wait for the answer and print it.
     #[arg(long, conflicts_with = "stream")]
     wait: bool,
@@ -54,7 +62,7 @@ pub(crate) struct Submit {
     #[arg(long, conflicts_with_all = ["raw", "think"])]
     no_think: bool,
     /// Send the prompt to the model without the chat template.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["image", "video"])]
     raw: bool,
     /// The model that answers [default: the gateway's default model].
     #[arg(long)]
@@ -108,8 +116,8 @@ impl Submit {
     ///
     /// # Errors
     /// If a file that a flag names cannot be read or is not JSON, or standard input cannot be read.
-    fn body(&self) -> Result<Value> {
-        let mut body = Map::from_iter([self.input()?]);
+    fn body(&self, visuals: &[Part]) -> Result<Value> {
+        let mut body = Map::from_iter([self.input(visuals)?]);
         let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
                 body.insert(name.to_owned(), value);
@@ -139,7 +147,7 @@ impl Submit {
 
 impl Submit {
     /// Returns the field with the input: the prompt or the conversation.
-    fn input(&self) -> Result<(String, Value)> {
+    fn input(&self, visuals: &[Part]) -> Result<(String, Value)> {
         if let Some(file) = &self.messages {
             return Ok(("messages".to_owned(), json_in(file, "an array of messages")?));
         }
@@ -148,7 +156,12 @@ impl Submit {
             prompt.clear();
             std::io::stdin().read_to_string(&mut prompt).context("standard input can't be read")?;
         }
-        Ok(("prompt".to_owned(), Value::String(prompt)))
+        if visuals.is_empty() {
+            return Ok(("prompt".to_owned(), Value::String(prompt)));
+        }
+        let text = json!({"type": "text", "text": prompt});
+        let parts: Vec<Value> = visuals.iter().map(Part::json).chain([text]).collect();
+        Ok(("messages".to_owned(), json!([{"role": "user", "content": parts}])))
     }
 }
 
@@ -168,7 +181,12 @@ fn json_in(file: &Path, what: &str) -> Result<Value> {
 /// Submits a prompt.
 pub(crate) fn submit(args: &Submit, output: &mut Output) -> Result<()> {
     let client = Client::new(&args.target)?;
-    let accepted = client.post("/generate", &args.body()?)?;
+    let parts = args.visuals.resolve(&client, output)?;
+    let accepted = client.post("/generate", &args.body(&parts)?).inspect_err(|error| {
+        if !error.may_succeed_later() {
+            visuals::delete(&client, &parts);
+        }
+    })?;
     let task_id = accepted["task_id"].as_str().context("the gateway's response has no task_id")?;
     if args.stream {
         output.announced(task_id, |output| follow_and_print_outcome(&client, task_id, true, output))
@@ -231,7 +249,7 @@ pub(crate) fn cancel(args: &TaskArgs, output: &mut Output) -> Result<()> {
 
 /// Prints the answer on standard output and everything else on standard error, or, as JSON,
 /// everything on standard output.
-fn print_result(result: &Value, as_json: bool, output: &mut Output) -> Result<()> {
+pub(super) fn print_result(result: &Value, as_json: bool, output: &mut Output) -> Result<()> {
     if as_json {
         output.answer(&format!("{result}\n"))?;
     }
@@ -258,7 +276,7 @@ fn print_result(result: &Value, as_json: bool, output: &mut Output) -> Result<()
     }
 }
 
-fn figures(metrics: &Value) -> String {
+pub(super) fn figures(metrics: &Value) -> String {
     let figure = |name: &str| metrics[name].as_f64().unwrap_or_default();
     format!(
         "waited {:.2} s, computed {:.2} s, {} prompt ({} cached) + {} completion tokens, {:.1} tokens/s",

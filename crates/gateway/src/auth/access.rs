@@ -1,8 +1,11 @@
 //! [`Access`]: what a credential opens.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use protocol::{ApiKey, KeyId, KeyLimits, Lane, ModelId, Scope, TenantId, Timestamp};
+use queue::Payer;
+use service::settings::Rate;
 
 use crate::refusal::Refusal;
 
@@ -23,7 +26,13 @@ pub(crate) struct Access {
     pub(crate) highest_lane: Lane,
     /// The time from which it is refused.
     pub(crate) expires_at: Option<Timestamp>,
+    /// Who pays for its tasks, once one was submitted.
+    pub(crate) payers: Payers,
 }
+
+/// Who pays: on routes without and with a limit of their own.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Payers([OnceLock<Payer>; 2]);
 
 impl Access {
     /// Access without limits to the tasks of `owner`.
@@ -40,7 +49,14 @@ impl Access {
             limits: KeyLimits::default(),
             highest_lane: Lane::High,
             expires_at: None,
+            payers: Payers::default(),
         }
+    }
+
+    /// Returns who pays for tasks that are sent to a route with a limit of its own, or without; `prepare` computes it
+    /// once. A gateway has one such limit.
+    pub(crate) fn payer(&self, route: Option<Rate>, prepare: impl FnOnce() -> Payer) -> Payer {
+        self.payers.0[usize::from(route.is_some())].get_or_init(prepare).clone()
     }
 
     /// Returns whether a scope is granted. Submitting includes reading.
@@ -97,6 +113,7 @@ impl From<&ApiKey> for Access {
             limits: key.limits,
             highest_lane: key.highest_lane,
             expires_at: key.expires_at,
+            payers: Payers::default(),
         }
     }
 }

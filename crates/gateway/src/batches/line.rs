@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
 use super::{AHEAD, LineEnd, LineRequest, Stop, Trouble, Work, ids};
+use crate::attach::{Attached, attach};
 use crate::charge;
 use crate::limited::Limited;
 use crate::order::Order;
@@ -85,15 +86,28 @@ fn id(work: &Work, index: u32, task: usize) -> TaskId {
 async fn complete(
     work: &Work,
     index: u32,
-    orders: Vec<Order>,
+    mut orders: Vec<Order>,
     may_exist: bool,
 ) -> Result<Result<Vec<TaskSnapshot>, LineEnd>, Trouble> {
     if let (Some(stop), false) = (work.stop(), may_exist) {
         return Ok(Err(LineEnd::LeftOut(stop)));
     }
+    let mut attached = Vec::new();
+    for order in &mut orders {
+        match attach(&work.state, &work.batch.request.tenant, order).await {
+            Ok(images) => attached.push(images),
+            Err(refusal) if is_temporary(&refusal) => return Err(refusal.into()),
+            Err(refusal) => return Ok(Err(LineEnd::Refused(refusal))),
+        }
+    }
     let task_ids: Vec<TaskId> = (0..orders.len()).map(|task| id(work, index, task)).collect();
     for (task_id, order) in task_ids.iter().zip(&orders) {
-        if let Err(end) = submit(work, *task_id, order).await? {
+        let submitted = submit(work, *task_id, order).await;
+        if !matches!(submitted, Ok(Err(_))) {
+            // A task has the images, or may have them.
+            attached.iter_mut().for_each(|images| drop(images.keep()));
+        }
+        if let Err(end) = submitted? {
             cancel(work, &task_ids).await?;
             if !matches!(end, LineEnd::LeftOut(_)) {
                 return Ok(Err(end));
@@ -126,9 +140,11 @@ async fn submit(
             return Ok(Err(LineEnd::LeftOut(stop)));
         }
         let tenant = work.batch.request.tenant.clone();
-        let common = &work.state.options.common_limits;
-        let charge = charge::of_batch(&work.batch.request, common, order);
-        let submitted = submit_as(&work.state, tenant, task_id, order.clone(), None, charge).await;
+        let charge = charge::of_batch(&work.batch.request, &work.state.options, order);
+        let submitted = {
+            let (state, order) = (&work.state, order.clone());
+            submit_as(state, tenant, task_id, order, None, charge, Attached::default()).await
+        };
         let refusal = match submitted {
             Ok(_) => return Ok(Ok(())),
             Err(refusal) => refusal,

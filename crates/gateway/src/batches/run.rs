@@ -83,7 +83,9 @@ async fn input(work: &Work) -> Result<Option<FoundBlob>, Trouble> {
 }
 
 fn lines(work: &Work, input: &FoundBlob) -> Lines {
-    Lines::new(input.read(), work.state.options.max_chat_bytes())
+    let options = &work.state.options;
+    let limit = options.max_chat_bytes().saturating_add(options.max_inline_images());
+    Lines::new(input.read(), limit)
 }
 
 fn missing(work: &Work) -> BatchProblem {

@@ -43,14 +43,17 @@ pub(super) fn order(
         input.as_object()
     });
     let input = fields.finish(input)?;
-    read(input, model, options, unsupported).map_err(|problems| {
-        let at_input = |problem: FieldError| {
-            let mut loc = problem.loc;
-            loc.insert(1, INPUT.into());
-            FieldError { loc, ..problem }
-        };
-        problems.into_iter().map(at_input).collect()
-    })
+    match read(input, model, options, unsupported) {
+        Ok(mut order) => {
+            let images = order.images.pending.iter_mut();
+            images.for_each(|image| image.loc.insert(1, INPUT.into()));
+            Ok(order)
+        }
+        Err(mut problems) => {
+            problems.iter_mut().for_each(|problem| problem.loc.insert(1, INPUT.into()));
+            Err(problems)
+        }
+    }
 }
 
 fn read(
@@ -132,7 +135,15 @@ fn messages(fields: &mut Fields<'_>) -> Option<Value> {
             fields.problem("prompt", "value_error", "give either a prompt or messages, not both");
             return None;
         }
-        (Some(prompt), None) => vec![json!({"role": "user", "content": prompt})],
+        (Some(prompt), None) => {
+            let mut message = json!({"role": "user", "content": prompt});
+            for name in ["image", "images"] {
+                if let Some(images) = fields.get(name) {
+                    message[name] = images.clone();
+                }
+            }
+            vec![message]
+        }
         (None, None) => {
             if fields.get("prompt").is_none() {
                 let message = "this field is required: a string, unless there are messages";

@@ -7,6 +7,7 @@ mod ollama;
 mod openai;
 mod replicate;
 mod runpod;
+mod vision;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub(crate) fn all(options: &Options) -> Dialects {
         Box::new(runpod::RunPod),
         Box::new(replicate::Replicate),
         Box::new(ollama::Ollama),
+        Box::new(vision::Vision),
     ];
     let described = all.iter().map(|dialect| dialect.describe(options)).collect();
     all.push(Box::new(native::Native::new(options, described)));

@@ -20,6 +20,7 @@ use crate::extract::Caller;
 use crate::middleware::log;
 use crate::options::Options;
 use crate::refusal::Refusal;
+use crate::registry::takes_images;
 use crate::route::{get, post};
 use crate::state::State;
 use crate::validate::fields::Fields;
@@ -90,13 +91,17 @@ async fn show(
     if let Some(length) = served.and_then(|served| served.context_length) {
         info[format!("{FAMILY}.context_length")] = json!(length);
     }
+    let mut capabilities = vec!["completion", "tools"];
+    if takes_images(&workers, &model) == Some(true) {
+        capabilities.push("vision");
+    }
     Ok(HttpResponse::Ok().json(json!({
         "modelfile": "",
         "parameters": "",
         "template": "",
         "details": worker.map_or_else(|| json!({}), |worker| details(worker, &model)),
         "model_info": info,
-        "capabilities": ["completion", "tools"],
+        "capabilities": capabilities,
         "modified_at": modified_at(worker),
     })))
 }

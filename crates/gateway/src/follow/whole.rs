@@ -10,7 +10,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderName, LOCATION};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures::stream;
-use protocol::{Outcome, TaskId, TaskSnapshot};
+use protocol::{BlobId, Outcome, TaskId, TaskSnapshot};
 use queue::{Idempotency, Submitted};
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ use crate::order::Order;
 use crate::refusal::Refusal;
 use crate::replies::StatusReply;
 use crate::state::State;
-use crate::submit::submit;
+use crate::submit::{Accepted, submit};
 use crate::validate;
 
 /// The position of a waiting task in its model's queue when it was submitted.
@@ -43,6 +43,8 @@ type Render = dyn Fn(&[TaskSnapshot]) -> Result<Value, Refusal>;
 /// The data of a response's headers about its task.
 pub(crate) struct Head {
     pub(crate) submitted: Submitted,
+    /// The blobs of the task's images, in the order of the request.
+    pub(crate) images: Vec<BlobId>,
     /// When the request came.
     began: Instant,
 }
@@ -81,6 +83,8 @@ pub(crate) struct Call {
     pub(crate) attended: Attended,
     /// The tasks after the first, in order, as far as [`Self::respond_all`] does not wait for them yet.
     pub(crate) others: VecDeque<(TaskId, Attended)>,
+    /// Whether a task that did not complete leaves the others going.
+    waits_for_each: bool,
     /// The client's wait, if it prefers an asynchronous response.
     asynchronous: Option<Duration>,
     /// The task that is waited for.
@@ -107,11 +111,22 @@ impl Call {
     ) -> Result<Self, Refusal> {
         // The native routes, which have the result then, show one answer.
         let is_shown = order.n == 1 && order.kind.is_generate();
-        let submitted = submit(state, caller, order, idempotency).await?.submitted;
+        let Accepted { submitted, images, .. } = submit(state, caller, order, idempotency).await?;
         Notes::of(&mut request.extensions_mut()).task_id = Some(submitted.task_id);
         let mut call = Self::new(request, state, submitted, began);
+        call.head.images = images;
         call.asynchronous = call.asynchronous.filter(|_| is_shown);
         Ok(call)
+    }
+
+    /// Waits for a task that was submitted for the request, whatever the client prefers.
+    pub(crate) fn waiting(
+        request: &HttpRequest,
+        state: &Arc<State>,
+        submitted: Submitted,
+        began: Instant,
+    ) -> Self {
+        Self { asynchronous: None, ..Self::new(request, state, submitted, began) }
     }
 
     fn new(
@@ -125,9 +140,10 @@ impl Call {
             asynchronous: validate::asynchronous(&preferences(request)),
             attended: Attended::new(state, &submitted),
             others: VecDeque::new(),
+            waits_for_each: false,
             task_id: submitted.task_id,
             ended: Vec::new(),
-            head: Head { submitted, began },
+            head: Head { submitted, images: Vec::new(), began },
             client: ClientEnd::of(request),
             dialects: request.app_data::<Data<Dialects>>().cloned(),
             path: request.path().to_owned(),
@@ -164,6 +180,15 @@ impl Call {
             [] => Err(Refusal::internal("no task has ended")),
         })
         .await
+    }
+
+    /// Like [`Self::respond`], for all tasks, whether they completed or not.
+    pub(crate) async fn respond_each(
+        mut self,
+        render: impl Fn(&[TaskSnapshot]) -> Result<Value, Refusal> + 'static,
+    ) -> Result<HttpResponse, Refusal> {
+        self.waits_for_each = true;
+        self.respond_all(render).await
     }
 
     /// Like [`Self::respond`], for all tasks. After one that did not complete, the others are
@@ -223,9 +248,10 @@ impl Call {
             match for_end(&self.state, &self.client, self.task_id, left).await? {
                 Waited::Ended(snapshot) => {
                     self.attended.release();
-                    let is_completed = matches!(snapshot.outcome, Some(Outcome::Completed(_)));
+                    let goes_on = self.waits_for_each
+                        || matches!(snapshot.outcome, Some(Outcome::Completed(_)));
                     self.ended.push(*snapshot);
-                    match self.others.pop_front().filter(|_| is_completed) {
+                    match self.others.pop_front().filter(|_| goes_on) {
                         Some((task_id, attended)) => {
                             self.task_id = task_id;
                             self.attended = attended;

@@ -16,12 +16,14 @@ use actix_web::http::{ConnectionType, Version};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 use futures::FutureExt;
+use service::metrics::table;
 use tracing::Instrument;
 
 use super::audit::{self, Answered};
 use super::request_log::Line;
 use super::{ClientAddress, Notes, RouteLog, cors, log, request_id};
 use crate::dialect::Dialects;
+use crate::measure;
 use crate::refusal::Refusal;
 use crate::state::State;
 
@@ -37,6 +39,7 @@ pub(crate) async fn observe(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let began = Instant::now();
+    let entered = table::ACTIVE_REQUESTS.enter();
     let id = request_id::choose(request.headers());
     let method = request.method().clone();
     let version = request.version();
@@ -76,7 +79,9 @@ pub(crate) async fn observe(
         }
         Err(response) => (response.status().as_u16(), None, NO_ROUTE),
     };
-    let millis = began.elapsed().as_secs_f64() * 1e3;
+    let took = began.elapsed();
+    measure::answered(&method, route.as_deref(), status, refusal.as_ref(), took);
+    let millis = took.as_secs_f64() * 1e3;
     let route = route.as_deref().unwrap_or("(no route)");
     let reason = refusal.as_ref().map(|refusal| format!(" ({refusal})")).unwrap_or_default();
     let text = format!("{method} {route} -> {status} in {millis:.1} ms{reason}");
@@ -120,6 +125,7 @@ pub(crate) async fn observe(
     {
         end_body_with_connection(response.response_mut());
     }
+    let answer = answer.map(|response| measure::until_sent(response, entered));
     answer.map_err(|response| InternalError::from_response("see the log", response).into())
 }
 

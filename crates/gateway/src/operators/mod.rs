@@ -2,11 +2,15 @@
 //! its default; the description says that all are sent.
 
 mod dead_letters;
+mod history;
 mod overview;
+mod tasks;
 mod usage;
 mod workers;
 
 pub use dead_letters::{DeadLetterReply, FailureReply};
+pub use history::{HistoryReply, PastQueueReply, PointReply};
 pub use overview::{BatchReply, LanesReply, OverviewReply, QueueReply};
+pub use tasks::{CancelledReply, TaskReply, TasksReply};
 pub use usage::{Group, UsageAmounts, UsageReply, UsageSum};
 pub use workers::{GpuReply, ServedReply, WorkerReply};

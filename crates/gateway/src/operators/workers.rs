@@ -31,6 +31,9 @@ pub struct WorkerReply {
     /// `loading` its model, `ready` for tasks, or `draining`: it ends what it has and takes no more.
     #[schema(example = "ready", required = true)]
     pub status: String,
+    /// Whether it reports, but has not asked for tasks for 30 seconds though it runs none: restart it.
+    #[schema(required = true)]
+    pub deaf: bool,
     /// Tasks it runs now.
     #[schema(example = 1, required = true)]
     pub running: u32,

@@ -140,3 +140,48 @@ pub(crate) enum AdminErrors {
     #[response(status = 503, example = json!({"detail": "The queue is unavailable; nothing is wrong with the request, try again in 5 s"}))]
     Unavailable(ErrorReply),
 }
+
+/// Errors of an upload.
+#[derive(IntoResponses)]
+#[allow(dead_code)]
+pub(crate) enum UploadErrors {
+    /// The body ended early.
+    #[response(status = 400, example = json!({"detail": "The request body could not be read to its end"}))]
+    Broken(ErrorReply),
+    /// The API key is missing or invalid.
+    #[response(status = 401, example = json!({"detail": "Invalid API key"}))]
+    Unauthorized(ErrorReply),
+    /// The body did not arrive in time.
+    #[response(status = 408, example = json!({"detail": "The request body took too long to arrive"}))]
+    Slow(ErrorReply),
+    /// The file is too large.
+    #[response(status = 413, example = json!({"detail": "Request body too large: at most 209715200 bytes are allowed"}))]
+    TooLarge(ErrorReply),
+    /// The request is invalid, or the key has no room for the file.
+    #[response(status = 422)]
+    Invalid(InvalidReply),
+    /// Internal error.
+    #[response(status = 500, example = json!({"detail": "Internal Server Error"}))]
+    Internal(ErrorReply),
+    /// The queue is unavailable. Retry after `Retry-After`.
+    #[response(status = 503, example = json!({"detail": "The queue is unavailable; nothing is wrong with the request, try again in 5 s"}))]
+    Unavailable(ErrorReply),
+}
+
+/// Errors of a route for a stored file.
+#[derive(IntoResponses)]
+#[allow(dead_code)]
+pub(crate) enum BlobErrors {
+    /// The API key is missing or invalid.
+    #[response(status = 401, example = json!({"detail": "Invalid API key"}))]
+    Unauthorized(ErrorReply),
+    /// There is no such file: it never existed, it has expired or was deleted, or it belongs to another key.
+    #[response(status = 404, example = json!({"detail": "Blob '0192f0c1-2345-7abc-8def-0123456789ab' not found: it never existed, it has expired or was deleted, or it belongs to another key"}))]
+    NotFound(ErrorReply),
+    /// Internal error.
+    #[response(status = 500, example = json!({"detail": "Internal Server Error"}))]
+    Internal(ErrorReply),
+    /// The queue is unavailable. Retry after `Retry-After`.
+    #[response(status = 503, example = json!({"detail": "The queue is unavailable; nothing is wrong with the request, try again in 5 s"}))]
+    Unavailable(ErrorReply),
+}

@@ -9,6 +9,10 @@ use crate::validate::{
     MAX_BIASES, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE, MAX_STOP_BYTES, MAX_STOPS,
 };
 
+/// Describes the text that says where an image is.
+pub(crate) const IMAGE: &str = "A data URL (`data:image/png;base64,…`), the id of a file or blob, or (if the server downloads \
+                                images) a URL.";
+
 /// Returns the schema of `stop`: a string or several.
 pub(crate) fn stop() -> Value {
     let text = json!({"type": "string", "minLength": 1, "maxLength": MAX_STOP_BYTES});
@@ -53,6 +57,15 @@ pub(crate) fn sampling(is_known: impl Fn(&str) -> bool) -> Map<String, Value> {
 /// Returns the schema of a field with a text.
 pub(crate) fn text(description: &str) -> Value {
     described(description, json!({"type": ["string", "null"]}))
+}
+
+/// Returns the schema of a text among the parts of a message.
+pub(crate) fn text_part() -> Value {
+    json!({
+        "type": "object",
+        "required": ["type", "text"],
+        "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+    })
 }
 
 /// Returns the schema of a field with a boolean.

@@ -17,6 +17,21 @@ pub(crate) struct GenerateBody {
     #[schema(value_type = Object, required = false)]
     // spelled out in `document`
     messages: Option<Value>,
+    /// Images that belong to `prompt`, before its text: each as a data URL, the id of a file or blob, or (if the server
+    /// downloads images) a URL. With `raw`, each `<|image_pad|>` of the prompt takes the next one.
+    #[schema(value_type = Object, required = false)]
+    // spelled out in `document`
+    images: Option<Value>,
+    /// Videos that belong to `prompt`, in the same forms. Not with `raw`.
+    #[schema(value_type = Object, required = false)]
+    // spelled out in `document`
+    videos: Option<Value>,
+    /// The fewest pixels to which an image is resized.
+    #[schema(minimum = 1, example = 65536)]
+    min_pixels: Option<u32>,
+    /// The most pixels to which an image is resized.
+    #[schema(minimum = 1, example = 1003520)]
+    max_pixels: Option<u32>,
     /// The maximum number of tokens to generate; -1 means the largest allowed number.
     #[schema(minimum = 1, example = 512)]
     max_tokens: Option<u32>,

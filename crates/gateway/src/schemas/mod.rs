@@ -6,7 +6,7 @@ pub(crate) mod fields;
 mod generate;
 
 pub(crate) use errors::{
-    AdminErrors, ErrorReply, FullReply, InvalidReply, KeyErrors, Problem, Step, SubmitErrors,
-    TaskErrors,
+    AdminErrors, BlobErrors, ErrorReply, FullReply, InvalidReply, KeyErrors, Problem, Step,
+    SubmitErrors, TaskErrors, UploadErrors,
 };
 pub(crate) use generate::GenerateBody;

@@ -3,6 +3,8 @@
 use protocol::{ModelId, Timestamp};
 use webhooks::Guard;
 
+use crate::order::ImageRules;
+
 /// The limits that the configuration sets.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits<'a> {
@@ -20,6 +22,8 @@ pub struct Limits<'a> {
     pub max_result_ttl_s: u32,
     /// Decides which webhook URLs are allowed.
     pub webhooks: Guard,
+    /// The images of requests.
+    pub images: ImageRules,
     /// The current time.
     pub now: Timestamp,
 }

@@ -5,6 +5,7 @@ use protocol::{Message, Part, Role, ToolCall};
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
+use super::images::{self, ImageProblem, ImageReader};
 use super::{Loc, echo, type_name};
 
 /// The field with the messages.
@@ -14,7 +15,12 @@ const ROLES: &str = "system, developer, user, assistant or tool";
 
 /// Reads `messages`: all of them, with the system's and developer's messages merged to the front.
 /// `model` is named if a part needs another one.
-pub(crate) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Vec<Message> {
+pub(crate) fn read(
+    fields: &mut Fields<'_>,
+    images: &mut ImageReader,
+    model: &str,
+    max_bytes: usize,
+) -> Vec<Message> {
     let Some(value) = fields.required(FIELD, "an array of messages, at least one") else {
         return Vec::new();
     };
@@ -26,10 +32,13 @@ pub(crate) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Ve
     };
     let mut messages = Vec::with_capacity(list.len());
     for (index, value) in list.iter().enumerate() {
-        match message(value, model) {
+        let mut path: Vec<Loc> = vec![FIELD.into(), index.into()];
+        let mark = images.mark();
+        let read = message(value, images, model);
+        images.place(mark, &path);
+        match read {
             Ok(message) => messages.push(message),
             Err(problem) => {
-                let mut path: Vec<Loc> = vec![FIELD.into(), index.into()];
                 path.extend(problem.path);
                 fields.problem_within(&path, problem.kind, problem.message);
             }
@@ -63,7 +72,14 @@ impl Problem {
     }
 }
 
-fn message(value: &Value, model: &str) -> Result<Message, Problem> {
+impl From<ImageProblem> for Problem {
+    fn from(problem: ImageProblem) -> Self {
+        let ImageProblem { path, kind, message } = problem;
+        Self { path, kind, message }
+    }
+}
+
+fn message(value: &Value, images: &mut ImageReader, model: &str) -> Result<Message, Problem> {
     let Some(map) = value.as_object() else {
         let message = format!("expected a message, an object, got {}", type_name(value));
         return Err(Problem::new(&[], "dict_type", message));
@@ -79,10 +95,13 @@ fn message(value: &Value, model: &str) -> Result<Message, Problem> {
         }
         None => return Err(Problem::new(&["role"], "missing", format!("must be {ROLES}"))),
     };
-    if ["image", "images"].iter().any(|name| given(map, name).is_some()) {
-        return Err(Problem::new(&["image"], "value_error", no_images(model)));
+    let mark = images.mark();
+    let before = images.fields(map)?;
+    let content = content(given(map, "content"), images, model)?;
+    let content: Vec<Part> = before.into_iter().chain(content).collect();
+    if images.mark() > mark && matches!(role, Role::System | Role::Assistant) {
+        return Err(Problem::new(&["content"], "value_error", images::misplaced(role.as_str())));
     }
-    let content = content(given(map, "content"), model)?;
     let mut parts = Vec::new();
     if role == Role::Assistant {
         let reasoning = given(map, "reasoning_content").or_else(|| given(map, "reasoning"));
@@ -94,9 +113,9 @@ fn message(value: &Value, model: &str) -> Result<Message, Problem> {
         Role::Tool => {
             let call_id = given(map, "tool_call_id").or_else(|| given(map, "name"));
             let call_id = call_id.and_then(Value::as_str).map(str::to_owned);
-            parts.push(Part::ToolResult { call_id, text: content });
+            parts.extend(images::result_parts(call_id, content));
         }
-        _ => parts.push(Part::Text { text: content }),
+        _ => parts.extend(content),
     }
     if role == Role::Assistant {
         parts.extend(calls(given(map, "tool_calls"))?);
@@ -105,11 +124,17 @@ fn message(value: &Value, model: &str) -> Result<Message, Problem> {
     Ok(Message { role, parts, name })
 }
 
-/// Reads a content: all its text, with successive parts joined by a line end.
-pub(crate) fn content(value: Option<&Value>, model: &str) -> Result<String, Problem> {
-    let parts = match value {
-        None => return Ok(String::new()),
-        Some(Value::String(text)) => return Ok(text.clone()),
+/// Reads a content: its texts and images in their order, with successive texts joined by a line end. A content without
+/// parts is an empty text.
+fn content(
+    value: Option<&Value>,
+    images: &mut ImageReader,
+    model: &str,
+) -> Result<Vec<Part>, Problem> {
+    let text = |text: &str| Part::Text { text: text.to_owned() };
+    let given = match value {
+        None => return Ok(vec![text("")]),
+        Some(Value::String(content)) => return Ok(vec![text(content)]),
         Some(Value::Array(parts)) => parts,
         Some(other) => {
             let message =
@@ -117,49 +142,47 @@ pub(crate) fn content(value: Option<&Value>, model: &str) -> Result<String, Prob
             return Err(Problem::new(&["content"], "string_type", message));
         }
     };
-    let mut texts = Vec::with_capacity(parts.len());
-    for (index, part) in parts.iter().enumerate() {
-        let text = text_part(part, model).map_err(|(kind, message)| Problem {
-            path: vec!["content".into(), index.into()],
-            kind,
-            message,
-        })?;
-        texts.push(text);
+    let mut parts = Vec::with_capacity(given.len());
+    for (index, value) in given.iter().enumerate() {
+        let path: [Loc; 2] = ["content".into(), index.into()];
+        let mark = images.mark();
+        let read = part(value, images, model);
+        images.place(mark, &path);
+        parts.push(read.map_err(|problem| Problem {
+            path: [path.as_slice(), &problem.path].concat(),
+            ..problem
+        })?);
     }
-    Ok(texts.join("\n"))
+    let parts = images::join_texts(parts);
+    Ok(if parts.is_empty() { vec![text("")] } else { parts })
 }
 
-fn text_part<'a>(part: &'a Value, model: &str) -> Result<&'a str, (&'static str, String)> {
+fn part(part: &Value, images: &mut ImageReader, model: &str) -> Result<Part, Problem> {
     const EXPECTED: &str = "expected {\"type\": \"text\", \"text\": …}";
-    if let Value::String(text) = part {
-        return Ok(text);
-    }
-    let kind = part.get("type").and_then(Value::as_str);
-    let text = match kind {
-        Some("text" | "input_text" | "output_text") => part.get("text"),
-        Some("refusal") => part.get("refusal"),
-        Some("image_url" | "input_image" | "image") => {
-            return Err(("value_error", no_images(model)));
-        }
-        Some("video_url" | "input_video" | "video") => {
-            return Err(("value_error", format!("the model '{model}' takes no videos: send text")));
-        }
+    let problem = |kind, message: String| Problem { path: Vec::new(), kind, message };
+    let map = match part {
+        Value::String(text) => return Ok(Part::Text { text: text.clone() }),
+        Value::Object(map) => map,
+        _ => return Err(problem("missing", EXPECTED.to_owned())),
+    };
+    let text = match map.get("type").and_then(Value::as_str) {
+        Some("text" | "input_text" | "output_text") => map.get("text"),
+        Some("refusal") => map.get("refusal"),
+        Some("image_url" | "input_image" | "image") => return Ok(images.openai_part(map)?),
+        Some("video_url" | "input_video" | "video") => return Ok(images.video_part(map)?),
         Some("input_audio" | "audio" | "file" | "input_file") => {
             let message = format!("the model '{model}' takes text, and no audio or files");
-            return Err(("value_error", message));
+            return Err(problem("value_error", message));
         }
         Some(other) => {
             let message = format!("unknown type '{}': {EXPECTED}", echo(other));
-            return Err(("literal_error", message));
+            return Err(problem("literal_error", message));
         }
-        None => return Err(("missing", EXPECTED.to_owned())),
+        None => return Err(problem("missing", EXPECTED.to_owned())),
     };
-    text.and_then(Value::as_str).ok_or_else(|| ("string_type", EXPECTED.to_owned()))
-}
-
-/// Says that a model takes no images.
-pub(crate) fn no_images(model: &str) -> String {
-    format!("the model '{model}' takes no images: send text")
+    let text = text.and_then(Value::as_str);
+    let text = text.ok_or_else(|| problem("string_type", EXPECTED.to_owned()))?;
+    Ok(Part::Text { text: text.to_owned() })
 }
 
 fn calls(value: Option<&Value>) -> Result<Vec<Part>, Problem> {

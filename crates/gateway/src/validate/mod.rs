@@ -7,55 +7,41 @@ mod chat;
 mod constraint;
 mod duplicates;
 pub(crate) mod fields;
+pub(crate) mod form;
 mod generate;
+pub(crate) mod images;
 mod json;
 pub(crate) mod key;
 mod limits;
 pub(crate) mod messages;
 mod queueing;
 pub(crate) mod sampling;
+mod skill;
 mod suggest;
+pub(crate) mod tasks;
 mod wait;
 pub(crate) mod webhook;
 mod whole;
 
 pub(crate) use self::chat::MAX_TOOLS;
+pub use crate::order::ImageRules;
 pub(crate) use constraint::keepable;
 pub use generate::generate;
-pub(crate) use generate::{MAX_USER_ID_CHARS, named_model};
+pub(crate) use generate::{MAX_USER_ID_CHARS, generate_with, named_model};
 pub use json::{JsonError, parse};
 pub use limits::Limits;
 pub(crate) use queueing::{MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE};
 pub(crate) use sampling::{
     DEFAULT_MAX_TOKENS, MAX_BIASES, MAX_STOP_BYTES, MAX_STOPS, field_groups,
 };
+pub(crate) use skill::{SkillRequest, apply as apply_skill, skill_request};
 pub(crate) use wait::asynchronous;
 pub use wait::{preferred_wait, wait};
 
+pub use crate::loc::Loc;
+
 /// The kind of a problem with a model that no worker serves.
 pub(crate) const UNKNOWN_MODEL: &str = "unknown_model";
-
-/// One step of the path to an invalid value.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(untagged)]
-pub enum Loc {
-    /// The part of the request (`body`, `path`, `query`, `header`), or a field's name.
-    Name(String),
-    /// An index into an array, or a byte offset into the text.
-    Index(usize),
-}
-
-impl From<&str> for Loc {
-    fn from(name: &str) -> Self {
-        Self::Name(name.to_owned())
-    }
-}
-
-impl From<usize> for Loc {
-    fn from(index: usize) -> Self {
-        Self::Index(index)
-    }
-}
 
 /// One problem with a client's input.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -27,7 +27,7 @@ pub(crate) fn read(
                 UrlRefused::Credentials | UrlRefused::NotPublic => "value_error",
             };
             // Does not echo the URL, which may contain secrets.
-            fields.problem(field, kind, refused.to_string());
+            fields.problem(field, kind, webhooks::refused(refused));
             None
         }
     }

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use protocol::{Timestamp, WorkerId, WorkerStatus};
+use protocol::{ModelReport, Timestamp, WorkerId, WorkerStatus};
 use serde_json::{Value, json};
 
+use crate::images_kept::served;
 use crate::rig::{ADMIN_KEY, KEY, Rig, answer};
 
 /// All routes, with a body where one is required.
-const ROUTES: [(&str, &str); 10] = [
+const ROUTES: [(&str, &str); 11] = [
     ("GET", "/admin/overview"),
+    ("GET", "/admin/history"),
     ("GET", "/admin/workers"),
     ("POST", "/admin/workers/5b32de93-0eda-4ed5-948f-619e00a7c75d/drain"),
     ("POST", "/admin/pause"),
@@ -54,6 +56,46 @@ fn admin_routes_require_the_admin_key() {
 }
 
 #[test]
+fn history_is_of_the_minutes_that_are_asked_for() {
+    let rig = Rig::operated();
+    for path in ["/admin/history", "/admin/history?minutes=60"] {
+        assert_eq!(rig.admin().get(path).json()["interval_seconds"], 10, "{path}");
+    }
+    let day = rig.admin().get("/admin/history?minutes=360").json();
+    assert_eq!((&day["interval_seconds"], &day["points"]), (&json!(60), &json!([])));
+    for minutes in ["0", "361", "-1", "x", "99999999999999999999"] {
+        let problem = rig.admin().get(&format!("/admin/history?minutes={minutes}")).problem();
+        assert_eq!(problem["loc"], json!(["query", "minutes"]), "{minutes}");
+        let message = format!("must be a whole number from 1 to 360, got '{minutes}'");
+        assert_eq!(problem["msg"], *message);
+    }
+}
+
+#[test]
+fn a_worker_that_reports_but_asks_for_no_tasks_is_deaf() {
+    let rig = Rig::operated();
+    let with =
+        |running| vec![ModelReport { since_claim_ms: Some(31_000), running, ..served(None) }];
+    let deaf = rig.report_of("demo", WorkerStatus::Ready, with(0));
+    let ready = || {
+        let reply = rig.client_with(None).get("/ready");
+        (reply.status, reply.json()["reason"].clone())
+    };
+    let reason = format!(
+        "the worker {deaf} reports but does not ask for tasks of the model demo: restart it"
+    );
+    assert_eq!(ready(), (503, json!(reason)));
+    // One that runs tasks may have no room for more, and one that drains asks for none.
+    rig.report_of("demo", WorkerStatus::Ready, with(1));
+    rig.report_of("demo", WorkerStatus::Draining, with(0));
+    assert_eq!(ready(), (200, Value::Null));
+    let listed = rig.admin().get("/admin/workers").json();
+    let told = listed["workers"].as_array().unwrap().iter();
+    let told: Vec<_> = told.filter(|worker| worker["deaf"] == true).map(|w| &w["id"]).collect();
+    assert_eq!(told, [&json!(deaf.to_string())], "{listed}");
+}
+
+#[test]
 fn overview_counts_tasks_and_workers() {
     let rig = Rig::operated();
     let empty = rig.admin().get("/admin/overview").json();
@@ -91,7 +133,7 @@ fn overview_counts_tasks_and_workers() {
     assert!(now.abs_diff(seen["started_at"].as_u64().unwrap()) < 60_000, "{seen}");
     let said = json!({
         "id": worker, "host": "test", "pid": 1, "version": "0", "model": "demo",
-        "quantization": "Q4_K_M", "device": "cpu", "status": "ready", "running": 0,
+        "quantization": "Q4_K_M", "device": "cpu", "status": "ready", "deaf": false, "running": 0,
         "capacity": 1, "finished": 0, "started_at": seen["started_at"], "last_seen": seen["last_seen"],
         "log_lines_lost": 3, "models": [],
     });

@@ -117,7 +117,10 @@ fn check_nothing_left(rig: &Rig, what: &str) {
 
 #[test]
 fn broken_bodies_are_refused_by_every_route() {
-    let rig = Rig::with(|options| options.max_prompt_bytes = 512 << 10); // chats up to 7 MiB
+    let rig = Rig::with(|options| {
+        options.max_prompt_bytes = 512 << 10; // chats up to 7 MiB
+        options.images.max = 0; // they need room
+    });
     let client = json_client(&rig);
     let nested = format!("{}{}", "[".repeat(3000), "]".repeat(3000));
     let nested_field = format!(r#"{{"model": "demo", "messages": {nested}, "input": {nested}}}"#);

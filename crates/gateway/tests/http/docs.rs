@@ -16,6 +16,7 @@ fn root_page_describes_the_service() {
     assert_eq!(body["model"], "demo");
     assert_eq!((&body["device"], &body["quantization"]), (&Value::Null, &Value::Null));
     assert_eq!(body["links"]["docs"], "/docs");
+    assert_eq!(body["links"]["ui"], "/ui/");
     rig.report("demo", WorkerStatus::Ready);
     let body = rig.client_with(None).get("/").json();
     assert_eq!((&body["device"], &body["quantization"]), (&json!("cpu"), &json!("Q4_K_M")));
@@ -74,8 +75,11 @@ fn worker_of_several_models_is_ready_for_all_and_reports_loaded_ones() {
         running: 0,
         capacity: 1,
         context_length: None,
+        images: None,
+        family: None,
         memory_bytes: 1,
         load_ms: Some(1500),
+        since_claim_ms: None,
         problem: None,
     };
     for (state, loaded) in [(ModelState::Unloaded, false), (ModelState::Loaded, true)] {
@@ -163,7 +167,10 @@ fn openapi_document_is_complete_and_correct() {
         (
             "/generate",
             "post",
-            &["200", "202", "400", "401", "408", "413", "415", "422", "429", "500", "503"],
+            &[
+                "200", "202", "400", "401", "408", "409", "413", "415", "422", "429", "500", "503",
+                "504",
+            ],
         ),
         ("/status/{task_id}", "get", &["200", "401", "404", "410", "422", "500", "503"]),
         ("/result/{task_id}", "get", &["200", "202", "401", "404", "410", "422", "500", "503"]),
@@ -171,7 +178,13 @@ fn openapi_document_is_complete_and_correct() {
         ("/cancel/{task_id}", "post", &["200", "202", "401", "404", "410", "422", "500", "503"]),
         ("/webhook/{task_id}", "get", &["200", "401", "404", "422", "500", "503"]),
         ("/webhook-secret", "get", &["200", "401", "500"]),
+        ("/blobs", "post", &["201", "400", "401", "408", "413", "422", "500", "503"]),
+        ("/blobs/{id}", "get", &["200", "401", "404", "500", "503"]),
+        ("/blobs/{id}/content", "get", &["200", "401", "404", "500", "503"]),
+        ("/blobs/{id}", "delete", &["200", "401", "404", "500", "503"]),
         ("/admin/overview", "get", &["200", "401", "403", "500", "503"]),
+        ("/admin/history", "get", &["200", "401", "403", "422", "500", "503"]),
+        ("/metrics", "get", &["200", "401", "403", "500", "503"]),
         ("/admin/usage", "get", &["200", "401", "403", "422", "500", "503"]),
         ("/admin/workers", "get", &["200", "401", "403", "500", "503"]),
         (
@@ -185,6 +198,8 @@ fn openapi_document_is_complete_and_correct() {
         ("/admin/keys/{id}", "patch", &["200", "401", "403", "404", "409", "422", "500", "503"]),
         ("/admin/keys/{id}", "delete", &["200", "401", "403", "404", "500", "503"]),
         ("/admin/keys/{id}/rotate", "post", &["200", "401", "403", "404", "409", "500", "503"]),
+        ("/admin/tasks", "get", &["200", "401", "403", "422", "500", "503"]),
+        ("/admin/tasks/cancel", "post", &["200", "401", "403", "422", "500", "503"]),
         ("/admin/pause", "post", &["200", "401", "403", "404", "422", "500", "503"]),
         ("/admin/resume", "post", &["200", "401", "403", "404", "422", "500", "503"]),
         ("/admin/dead-letters", "get", &["200", "401", "403", "422", "500", "503"]),
@@ -214,6 +229,13 @@ fn openapi_document_is_complete_and_correct() {
         &["201", "400", "401", "404", "408", "409", "413", "415", "422", "429", "500", "503"];
     let of_prediction: &[&str] = &["200", "401", "404", "422", "500", "503"];
     let found: &[&str] = &["200", "401", "404", "500", "503"];
+    let describe: &[&str] =
+        &["200", "400", "401", "408", "409", "413", "415", "422", "429", "500", "503", "504"];
+    let of_images: &[&str] = &[
+        "200", "400", "401", "404", "408", "409", "413", "415", "422", "429", "500", "503", "504",
+    ];
+    let skill: &[&str] =
+        &["200", "202", "400", "401", "404", "408", "413", "415", "422", "429", "500", "503"];
     let others = [
         ("/v1/chat/completions", "post", work),
         ("/v1/completions", "post", work),
@@ -250,6 +272,12 @@ fn openapi_document_is_complete_and_correct() {
         ("/v1/predictions/{id}", "get", of_prediction),
         ("/v1/predictions/{id}/stream", "get", of_prediction),
         ("/v1/predictions/{id}/cancel", "post", of_prediction),
+        ("/api/v1/describe", "post", describe),
+        ("/api/v1/batch", "post", describe),
+        ("/api/v1/skills", "get", &["200", "401", "500", "503"]),
+        ("/api/v1/skills/{name}", "get", &["200", "401", "404", "500", "503"]),
+        ("/api/v1/skills/{name}", "post", skill),
+        ("/api/v1/skills/{name}/batch", "post", of_images),
         ("/api/tags", "get", &["200", "401", "500", "503"]),
         ("/api/show", "post", &["200", "400", "401", "404", "408", "413", "415", "500", "503"]),
         ("/api/version", "get", &["200"]),
@@ -271,7 +299,7 @@ fn openapi_document_is_complete_and_correct() {
         );
         let security = operation.get("security").unwrap_or(&document["security"]);
         let expected = match is_open {
-            true if path.starts_with("/admin/") => {
+            true if path.starts_with("/admin/") || path == "/metrics" => {
                 json!([{"admin_key": []}, {"admin_bearer": []}])
             }
             true => json!([{"api_key": []}, {"bearer": []}]),
@@ -289,7 +317,7 @@ fn openapi_document_is_complete_and_correct() {
     let one = json!([{"required": ["prompt"]}, {"required": ["messages"]}]);
     assert_eq!(fields["oneOf"], one);
     let fields = fields["properties"].as_object().unwrap();
-    assert_eq!(fields.len(), 32);
+    assert_eq!(fields.len(), 36);
     assert_eq!(
         (&fields["prompt"]["maxLength"], &fields["prompt"]["minLength"]),
         (&json!(1234), &json!(1))

@@ -15,9 +15,9 @@ use queue::{
     Batch, BatchList, BatchPage, BatchStep, Batches, Blob, BlobBytes, BlobList, BlobPage,
     BlobPlace, BlobRecord, BlobUpload, Blobs, Broker, BrokerError, CancelReply, Claimant, Claimed,
     DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, KeyHash, Keys, Lease, LeaseState,
-    Meter, Metering, NewBatch, Notice, Operations, Overview, Purge, Reading, Reaped, Release,
-    Reserved, Room, StoredKey, SubmitOptions, Submitted, Tried, Unlogged, UsageQuery, Verdict,
-    Wanted, WebhookReport, Webhooks, WorkerOrders,
+    Listing, Meter, Metering, NewBatch, Notice, Operations, Overview, Purge, Reading, Reaped,
+    Release, Reserved, Room, StoredKey, SubmitOptions, Submitted, TaskCursor, TaskFilter, TaskPage,
+    Tried, Unlogged, UsageQuery, Verdict, Wanted, WebhookReport, Webhooks, WorkerOrders,
 };
 
 /// The broker's behaviour.
@@ -241,6 +241,24 @@ impl Operations for FaultyBroker {
     async fn purge_dead_letters(&self, which: &Purge) -> Answer<u64> {
         self.feel().await?;
         self.inner.purge_dead_letters(which).await
+    }
+}
+
+#[async_trait]
+impl Listing for FaultyBroker {
+    async fn tasks(
+        &self,
+        filter: &TaskFilter,
+        after: Option<TaskCursor>,
+        limit: usize,
+    ) -> Answer<TaskPage> {
+        self.feel().await?;
+        self.inner.tasks(filter, after, limit).await
+    }
+
+    async fn cancel_queued(&self, ids: &[TaskId]) -> Answer<Vec<TaskId>> {
+        self.feel().await?;
+        self.inner.cancel_queued(ids).await
     }
 }
 

@@ -14,8 +14,11 @@ fn served(model: &str, context_length: Option<u32>) -> ModelReport {
         running: 0,
         capacity: 1,
         context_length,
+        images: None,
+        family: None,
         memory_bytes: 1000,
         load_ms: None,
+        since_claim_ms: None,
         problem: None,
     }
 }

@@ -22,15 +22,15 @@ use crate::rig::{OTHER_KEY, Rig};
 const BATCHES: &str = "/v1/batches";
 const RESPONSES: &str = "/v1/responses";
 
-fn line(custom_id: &str, url: &str, body: Value) -> Value {
+pub(crate) fn line(custom_id: &str, url: &str, body: Value) -> Value {
     json!({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
 }
 
-fn lines(lines: &[Value]) -> Vec<u8> {
+pub(crate) fn lines(lines: &[Value]) -> Vec<u8> {
     lines.iter().map(|line| format!("{line}\n")).collect::<String>().into_bytes()
 }
 
-fn created(client: &Client, endpoint: &str, content: &[u8]) -> Value {
+pub(crate) fn created(client: &Client, endpoint: &str, content: &[u8]) -> Value {
     let file = uploaded(client, "batch", content);
     let body = json!({
         "input_file_id": file, "endpoint": endpoint, "completion_window": "24h",
@@ -48,7 +48,7 @@ fn shown(client: &Client, batch: &Value) -> Value {
 }
 
 /// Waits until a batch has a state.
-fn reached(client: &Client, batch: &Value, state: &str) -> Value {
+pub(crate) fn reached(client: &Client, batch: &Value, state: &str) -> Value {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let batch = shown(client, batch);
@@ -61,7 +61,7 @@ fn reached(client: &Client, batch: &Value, state: &str) -> Value {
 }
 
 /// Returns the lines of a file, in order.
-fn file_lines(client: &Client, id: &Value) -> Vec<Value> {
+pub(crate) fn file_lines(client: &Client, id: &Value) -> Vec<Value> {
     let Some(id) = id.as_str() else { return Vec::new() };
     let reply = client.get(&format!("{FILES}/{id}/content"));
     assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/jsonl")));

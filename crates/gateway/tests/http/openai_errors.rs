@@ -21,7 +21,10 @@ fn invalid(status: u16, param: Value, code: &str) -> (u16, String, Value, Value)
 
 #[test]
 fn refusals_have_openais_form() {
-    let rig = Rig::with(|options| options.max_prompt_bytes = 1024);
+    let rig = Rig::with(|options| {
+        options.max_prompt_bytes = 1024;
+        options.images.max = 0; // they need room
+    });
     let client = rig.client();
     let stranger = rig.client_with(Some("wrong"));
     for reply in [stranger.get("/v1/models"), stranger.post(CHAT, &chat(json!({})))] {

@@ -109,6 +109,21 @@ pub const KEYS: &[Key] = &[
         "LoRA adapters served beside the first model, each under a name of its own: name=path-or-repository, separated by commas",
     ).list(),
     key(
+        "MMPROJ",
+        None,
+        "projector (mmproj) of the first model, which lets it see images: a GGUF file, or a folder of safetensors; unset: the tower in the model's folder of safetensors, or the only file with mmproj in its name beside its GGUF file",
+    ),
+    key(
+        "MAX_IMAGE_TOKENS",
+        Some("1024"),
+        "most tokens of an image, 4 to 16384; larger images are reduced. On a CPU images of more tokens take long",
+    ),
+    key(
+        "MAX_VIDEO_TOKENS",
+        Some("2048"),
+        "most tokens of a video, 64 to 65536; of longer ones fewer and smaller frames are taken. On a CPU videos of more tokens take long",
+    ),
+    key(
         "REDIS_URL",
         None,
         "redis[s]://[user:password@]host[:port][/db], or the URLs of several nodes of a Redis Cluster, separated by commas; unset: `up` uses its embedded queue",
@@ -141,6 +156,16 @@ pub const KEYS: &[Key] = &[
         "ADMIN_PORT",
         None,
         "port of a listener of its own for /admin, 0 to 65535 (0: any free one); unset: /admin is served on PORT",
+    ),
+    key(
+        "METRICS_HOST",
+        None,
+        "address of the listener for metrics, used with METRICS_PORT: an IP address or localhost; unset: 127.0.0.1",
+    ),
+    key(
+        "METRICS_PORT",
+        None,
+        "port on which each process, gateway and worker alike, serves GET /metrics without a key, 0 to 65535 (0: any free one); unset: off",
     ),
     key(
         "CORS_ORIGINS",
@@ -224,6 +249,46 @@ pub const KEYS: &[Key] = &[
         "BLOB_TTL",
         Some("2592000"),
         "seconds that a file is kept if its upload names no time, 60 to 31536000",
+    ),
+    key(
+        "MAX_IMAGES",
+        Some("64"),
+        "largest number of images of a request, 0 to 1000; 0: requests with images are refused",
+    ),
+    key(
+        "MAX_IMAGE_BYTES",
+        Some("20000000"),
+        "bytes that the file of an image may have, and all images that a request's body holds together, 1024 to 268435456",
+    ),
+    key(
+        "MAX_VIDEO_BYTES",
+        Some("100000000"),
+        "bytes that the file of a video may have, 1024 to 1073741824; one that is in a request's body counts to MAX_IMAGE_BYTES too",
+    ),
+    key(
+        "IMAGE_DOWNLOAD",
+        Some("off"),
+        "whether the gateway downloads images and videos that requests name by URL: off, public (from public addresses only) or private (from private and loopback addresses too)",
+    ),
+    key(
+        "ENABLE_SERVER_IMAGE_RESIZE",
+        Some("false"),
+        "true or false: reduce images of requests without max_pixels to at most 800 x 600 pixels",
+    ),
+    key(
+        "DEBUG_IMAGE_FORM",
+        Some("false"),
+        "true or false: log the names, types and sizes of the fields of forms with images",
+    ),
+    key(
+        "SKILLS_DIR",
+        None,
+        "a folder with files of own skills (*.toml), read again when one changes; unset: the built-in skills alone",
+    ),
+    key(
+        "SKILL_COMMANDS",
+        None,
+        "a folder with programs that read the answers of own skills, which the worker runs with the rights of its user: docs/SECURITY.md; unset: none is run",
     ),
     key("USAGE_KEPT_DAYS", Some("400"), "days that the usage of keys, owners and models is kept, 1 to 3650"),
     key(

@@ -48,8 +48,8 @@ pub use layers::Sources;
 pub use origins::Origins;
 pub use rate::Rate;
 pub use values::{
-    BatchSize, BlobLocation, Device, JwtSettings, LogFormat, LoraAdapter, Quantization,
-    QueueLocation, Secret, fresh_key,
+    BatchSize, BlobLocation, Device, ImageDownload, JwtSettings, LogFormat, LoraAdapter,
+    Quantization, QueueLocation, Secret, fresh_key,
 };
 
 /// All settings. See `docs/CONFIGURATION.md`.
@@ -84,6 +84,12 @@ pub struct Settings {
     pub model_aliases: Aliases,
     /// `LORA_ADAPTERS`: adapters of the first model.
     pub lora_adapters: Vec<LoraAdapter>,
+    /// `MMPROJ`: the projector of the first model.
+    pub projector: Option<PathBuf>,
+    /// `MAX_IMAGE_TOKENS`: the most tokens of an image.
+    pub max_image_tokens: usize,
+    /// `MAX_VIDEO_TOKENS`: the most tokens of a video.
+    pub max_video_tokens: usize,
     /// `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`; otherwise the embedded queue in `DATA_DIR`.
     pub queue: QueueLocation,
     /// `REDIS_CA_FILE`: certificates to trust in TLS connections to Redis.
@@ -98,6 +104,8 @@ pub struct Settings {
     pub port: u16,
     /// `ADMIN_HOST` and `ADMIN_PORT`: the listener of the operators' routes; `None` serves them on `port`.
     pub admin_address: Option<(IpAddr, u16)>,
+    /// `METRICS_HOST` and `METRICS_PORT`: the listener for metrics; `None` has none.
+    pub metrics_address: Option<(IpAddr, u16)>,
     /// `CORS_ORIGINS`: the web pages that may call the API from a browser.
     pub cors_origins: Origins,
     /// `MAX_NEW_TOKENS`: the largest `max_tokens` that a client may request.
@@ -128,6 +136,22 @@ pub struct Settings {
     pub max_tenant_blob_bytes: u64,
     /// `BLOB_TTL`: how long a blob is kept if its upload names no time.
     pub blob_ttl: Duration,
+    /// `MAX_IMAGES`: the maximum number of images of a request.
+    pub max_images: usize,
+    /// `MAX_IMAGE_BYTES`: the maximum size of an image's file.
+    pub max_image_bytes: usize,
+    /// `MAX_VIDEO_BYTES`: the maximum size of a video's file.
+    pub max_video_bytes: usize,
+    /// `IMAGE_DOWNLOAD`: whether the gateway downloads images and videos that requests name by URL.
+    pub image_download: ImageDownload,
+    /// `ENABLE_SERVER_IMAGE_RESIZE`: reduces images of requests that name no size.
+    pub enable_server_image_resize: bool,
+    /// `DEBUG_IMAGE_FORM`: logs the fields of forms with images.
+    pub debug_image_form: bool,
+    /// `SKILLS_DIR`: the folder of own skills.
+    pub skills_dir: Option<PathBuf>,
+    /// `SKILL_COMMANDS`: the folder of programs that read answers.
+    pub skill_commands: Option<PathBuf>,
     /// `USAGE_KEPT_DAYS`: how long usage is kept.
     pub usage_kept_days: u32,
     /// `WEBHOOK_ALLOW_PRIVATE`: allows webhooks to private and loopback addresses.

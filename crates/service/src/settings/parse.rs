@@ -38,6 +38,11 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         quantization: p.choice("QUANTIZATION"),
         model_aliases: p.choice("MODEL_ALIASES").unwrap_or_default(),
         lora_adapters: p.lora_adapters(&model_names),
+        projector: p.path("MMPROJ"),
+        skills_dir: p.path("SKILLS_DIR"),
+        skill_commands: p.path("SKILL_COMMANDS"),
+        max_image_tokens: p.number("MAX_IMAGE_TOKENS", 4, 16_384),
+        max_video_tokens: p.number("MAX_VIDEO_TOKENS", 64, 65_536),
         model_names,
         queue: p.queue(),
         redis_ca_file: p.path("REDIS_CA_FILE"),
@@ -45,7 +50,8 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         redis_allow_eviction: p.choice("REDIS_ALLOW_EVICTION").unwrap_or(false),
         host: p.choice("HOST").map_or(Ipv4Addr::UNSPECIFIED.into(), |ListenAddress(host)| host),
         port: p.number("PORT", 0, 65_535),
-        admin_address: p.admin_address(),
+        admin_address: p.address("ADMIN_HOST", "ADMIN_PORT"),
+        metrics_address: p.address("METRICS_HOST", "METRICS_PORT"),
         cors_origins: p.cors_origins(),
         max_new_tokens: p.number("MAX_NEW_TOKENS", 1, 1_000_000),
         max_prompt_bytes: p.number("MAX_PROMPT_BYTES", 1, 64 << 20),
@@ -71,6 +77,12 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         max_blob_bytes: p.number("MAX_BLOB_BYTES", 1, 1 << 40),
         max_tenant_blob_bytes: p.number("MAX_TENANT_BLOB_BYTES", 1, 1 << 50),
         blob_ttl: p.seconds("BLOB_TTL", 60, 365 * 86_400),
+        max_images: p.number("MAX_IMAGES", 0, 1_000),
+        max_image_bytes: p.number("MAX_IMAGE_BYTES", 1_024, 256 << 20),
+        max_video_bytes: p.number("MAX_VIDEO_BYTES", 1_024, 1 << 30),
+        image_download: p.choice("IMAGE_DOWNLOAD").unwrap_or(super::ImageDownload::Off),
+        enable_server_image_resize: p.choice("ENABLE_SERVER_IMAGE_RESIZE").unwrap_or(false),
+        debug_image_form: p.choice("DEBUG_IMAGE_FORM").unwrap_or(false),
         usage_kept_days: p.number("USAGE_KEPT_DAYS", 1, 3_650),
         webhook_allow_private: p.choice("WEBHOOK_ALLOW_PRIVATE").unwrap_or(false),
         max_batch_size: p.choice("MAX_BATCH_SIZE").unwrap_or(super::BatchSize::Auto),
@@ -226,14 +238,15 @@ impl<'a> Parser<'a> {
         Some(Secret::new(key))
     }
 
-    /// Parses the address of the operators' listener. `ADMIN_PORT` alone listens on this machine only.
-    fn admin_address(&mut self) -> Option<(IpAddr, u16)> {
-        let host = self.choice("ADMIN_HOST").map(|ListenAddress(host)| host);
-        let port = self.optional_number("ADMIN_PORT", 0, 65_535);
+    /// Parses the address of a listener for operators. The port alone listens on this machine only.
+    fn address(&mut self, host_name: &str, port_name: &str) -> Option<(IpAddr, u16)> {
+        let host = self.choice(host_name).map(|ListenAddress(host)| host);
+        let port = self.optional_number(port_name, 0, 65_535);
         match (host, port) {
             (None, None) => None,
             (Some(_), None) => {
-                self.note("ADMIN_HOST", ": set ADMIN_PORT too, the port to listen on there");
+                let what = format_args!(": set {port_name} too, the port to listen on there");
+                self.note(host_name, what);
                 None
             }
             (host, Some(port)) => Some((host.unwrap_or(Ipv4Addr::LOCALHOST.into()), port)),

@@ -137,6 +137,31 @@ impl FromStr for BatchSize {
     }
 }
 
+/// Whether the gateway downloads the images that requests name by URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageDownload {
+    /// No: requests with a URL are refused.
+    Off,
+    /// From public addresses.
+    Public,
+    /// From private and loopback addresses too.
+    Private,
+}
+
+impl FromStr for ImageDownload {
+    type Err = ();
+
+    /// Parses `off`, `public` or `private`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "off" => Ok(Self::Off),
+            "public" => Ok(Self::Public),
+            "private" => Ok(Self::Private),
+            _ => Err(()),
+        }
+    }
+}
+
 /// The format of a model's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantization {

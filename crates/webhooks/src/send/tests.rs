@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use hyper::header::HeaderValue;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned, crypto};
 
 use super::*;
 
@@ -62,7 +63,7 @@ async fn tls_needs_the_right_name_and_a_trusted_certificate() {
         signature: "v1,x".into(),
         body: b"{}".to_vec(),
     };
-    let trusting = Sender::trusting(roots, guard, LIMIT).unwrap();
+    let trusting = Sender::with(Connector::trusting(roots, guard).unwrap(), LIMIT);
     let sent = trusting.send(&format!("https://localhost:{port}/hook"), message()).await;
     assert_eq!(sent, Ok(Answer { status: 202, retry_after: None }));
     let other_name = trusting.send(&format!("https://127.0.0.1:{port}/hook"), message()).await;

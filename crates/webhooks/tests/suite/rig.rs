@@ -57,6 +57,7 @@ impl Rig {
             render: Arc::new(|end| payload::task_event(end, json!({"task_id": end.task_id}))),
             sender: Sender::new(Guard { allow_private: true }, LIMIT).unwrap(),
             schedule: Schedule::new(pauses, Duration::from_secs(3_600)),
+            tried: |_| {},
         }
     }
 
@@ -142,6 +143,7 @@ fn task(tenant: TenantId, url: &str) -> Task {
         model: ModelId::new("demo"),
         lane: Lane::Normal,
         prompt: Prompt::user("Hello"),
+        pixels: Default::default(),
         kind: Default::default(),
         n: 1,
         max_tokens: 8,
@@ -154,5 +156,6 @@ fn task(tenant: TenantId, url: &str) -> Task {
         user_id: None,
         metadata: BTreeMap::from([("order".into(), "17".into())]),
         webhook: Some(Webhook { url: url.into(), form: Default::default() }),
+        skill: None,
     }
 }

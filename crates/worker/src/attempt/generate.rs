@@ -5,13 +5,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use chat::Usage;
-use engine::Generation;
-use engine::api::{Finished, GenerateError, Progress, Request, StopReason};
+use engine::api::{Finished, Progress, Request, StopReason};
+use engine::{Engine, Generation};
 use protocol::{Choice, Completion, Outcome};
 
+use super::prepare::{self, GivenUp, Prepared};
 use super::verdict::{Verdict, failed};
-use super::{Attempt, End, publish};
+use super::{Attempt, End, publish, skill};
 use crate::answers::Answers;
+use crate::measure::Pace;
 use crate::translate;
 
 /// The interval at which generated text is published.
@@ -24,21 +26,21 @@ pub(super) async fn run(
     adapter: Option<String>,
     answers: &mut Answers,
 ) -> (Verdict, End) {
-    let Attempt { engine, claimed, deadline, .. } = *attempt;
-    let request = |choice| {
-        let request =
-            translate::request(&claimed.task, choice, engine.sampling_defaults(), deadline);
-        Request { adapter: adapter.clone(), ..request }
+    let submit = |engine: &Engine, requests: &[Request], given_up: GivenUp<'_>| {
+        requests.iter().map(|request| engine.submit_unless(request, given_up)).collect()
     };
-    let requests: Vec<Request> = (0..claimed.task.choices()).map(request).collect();
-    // Rendering and tokenizing a long prompt takes long, so it must not block the threads that
-    // renew leases.
-    let engine = engine.clone();
-    let submit = move || requests.iter().map(|request| engine.submit(request)).collect();
-    match tokio::task::spawn_blocking(submit).await {
-        Ok(Ok(generations)) => follow(attempt, generations, answers).await,
-        Ok(Err(error)) => failed(claimed, &error),
-        Err(panic) => failed(claimed, &GenerateError::Compute(panic.to_string())),
+    let Prepared { submitted, pictures } = match prepare::run(attempt, adapter, submit).await {
+        Ok(prepared) => prepared,
+        Err(end) => return end,
+    };
+    let (verdict, end) = follow(attempt, submitted, answers).await;
+    match verdict {
+        Verdict::Finish(Outcome::Completed(completion)) if attempt.claimed.task.skill.is_some() => {
+            // Readers have all text before it is read.
+            publish::flush(attempt.worker, attempt.claimed, answers).await;
+            skill::run(attempt, &pictures, completion).await
+        }
+        verdict => (verdict, end),
     }
 }
 
@@ -63,12 +65,14 @@ async fn follow(
     let interrupted = attempt.interrupted();
     tokio::pin!(interrupted);
     let mut cancelled = false;
+    let mut pace = Pace::new(attempt.began);
     let mut ends: Vec<Option<Finished>> = vec![None; generations.len()];
 
     let (verdict, end) = loop {
         tokio::select! {
             progress = next_of(&mut generations) => match progress {
                 Some((index, Progress::Text { text, logprobs })) => {
+                    pace.text();
                     answers.choice(index).push(&text, logprobs);
                 }
                 Some((index, Progress::Finished(finished))) => {
@@ -91,7 +95,11 @@ async fn follow(
             interruption = &mut interrupted => break interruption,
         }
     };
-    (verdict.with_usage(usage_of(&generations)), end)
+    let usage = usage_of(&generations);
+    if let Verdict::Finish(Outcome::Completed(_)) = &verdict {
+        pace.completed(claimed, usage.completion_tokens, generations.len());
+    }
+    (verdict.with_usage(usage), end)
 }
 
 /// Waits for the next progress of any of the generations; `None` after the end of all.

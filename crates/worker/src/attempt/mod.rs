@@ -2,7 +2,9 @@
 //!
 //! | module     | what it does |
 //! |------------|--------------|
+//! | `prepare`  | reads the prompt's images, and gives the prompt to the engine |
 //! | `generate` | generates the answers to a prompt |
+//! | `skill`    | reads the answer as the task's skill says, and draws on its images |
 //! | `count`    | counts the tokens of a prompt |
 //! | `embed`    | computes the embeddings of inputs |
 //! | `verdict`  | decides about the task at the end of the attempt |
@@ -12,15 +14,17 @@
 mod count;
 mod embed;
 mod generate;
+mod prepare;
 mod publish;
 mod settle;
+mod skill;
 mod verdict;
 
 use std::time::{Duration, Instant};
 
 use engine::Engine;
 use engine::api::GenerateError;
-use protocol::{ModelId, TaskError, TaskKind};
+use protocol::{ModelId, Outcome, TaskError, TaskKind};
 use queue::{Claimed, Release};
 use service::shutdown::CancellationToken;
 use tokio::sync::OwnedSemaphorePermit;
@@ -29,7 +33,7 @@ use self::settle::settle;
 use self::verdict::{Verdict, failed};
 use crate::answers::Answers;
 use crate::lease::KeptLease;
-use crate::{Worker, translate};
+use crate::{Worker, measure, translate};
 
 /// Maximum time after the time limit for the engine to end the generation. After that it is
 /// considered to hang, and the attempt ends without it.
@@ -55,6 +59,8 @@ struct Attempt<'a> {
     worker: &'a Worker,
     engine: &'a Engine,
     claimed: &'a Claimed,
+    /// The time when the attempt began.
+    began: Instant,
     /// The end of the task's time limit.
     deadline: Instant,
     /// The task's owner cancelled it.
@@ -76,6 +82,7 @@ pub(crate) async fn run(
     abandon: CancellationToken,
 ) -> End {
     log_claimed(&claimed);
+    measure::claimed(&claimed);
     let began = Instant::now();
     let entered = worker.running.enter(claimed.task.id);
     let kept = KeptLease::keep(worker, claimed.lease, entered.cancel.clone());
@@ -83,6 +90,7 @@ pub(crate) async fn run(
         worker,
         engine,
         claimed: &claimed,
+        began,
         deadline: began + Duration::from_secs(claimed.task.time_limit_s.into()),
         cancel: &entered.cancel,
         lost: &kept.lost,
@@ -91,7 +99,8 @@ pub(crate) async fn run(
     let adapter = named_adapter(engine, &claimed.task.model);
     let mut answers = Answers::new(claimed.task.choices().into());
     let embedding_length = engine.info().embedding_length.filter(|_| adapter.is_none());
-    let checked = translate::check_kind(&claimed.task, embedding_length);
+    let sees = engine.images().is_some();
+    let checked = translate::check_kind(&claimed.task, embedding_length, sees);
     let (verdict, end) = match (checked, &claimed.task.kind) {
         (Err(error), _) => (Verdict::of_failure(&claimed, error), End::Settled),
         (Ok(()), TaskKind::Generate) => generate::run(&attempt, adapter, &mut answers).await,
@@ -100,6 +109,9 @@ pub(crate) async fn run(
             embed::run(&attempt, inputs, *dimensions).await
         }
     };
+    if let Verdict::Finish(Outcome::Completed(_)) = &verdict {
+        measure::inference(&claimed, &engine.info().quantization, began.elapsed());
+    }
     // An engine that does not react may still be computing, so its slot stays taken.
     let (mut done_with, _kept) =
         if end == End::Settled { (Some(slot), None) } else { (None, Some(slot)) };
@@ -128,16 +140,12 @@ pub(crate) async fn refuse(
 }
 
 impl Attempt<'_> {
-    /// Waits until the attempt must end without a result of the engine: the lease is lost, the worker stops, or
-    /// the engine does not react.
+    /// Waits until the attempt must end without a result of the engine: [`Self::withdrawn`], or the engine does not
+    /// react.
     async fn interrupted(&self) -> (Verdict, End) {
         let stalled = tokio::time::sleep_until((self.deadline + STALL_GRACE).into());
         tokio::select! {
-            () = self.lost.cancelled() => (Verdict::Nothing, End::Settled),
-            () = self.abandon.cancelled() => match self.engine.lost_device() {
-                Some(_) => (Verdict::LeftToLease, End::DeviceLost),
-                None => (Verdict::Release(Release::Unused), End::Settled),
-            },
+            withdrawn = self.withdrawn() => withdrawn,
             () = stalled => {
                 tracing::error!(
                     target: "worker.attempt", task_id = %self.claimed.task.id,
@@ -148,6 +156,17 @@ impl Attempt<'_> {
                 let (verdict, _) = failed(self.claimed, &hung);
                 (verdict.delayed_past_pending_claims(), End::EngineSilent(self.engine.steps()))
             }
+        }
+    }
+
+    /// Waits until the attempt must end although its time is not up: the lease is lost, or the worker stops.
+    async fn withdrawn(&self) -> (Verdict, End) {
+        tokio::select! {
+            () = self.lost.cancelled() => (Verdict::Nothing, End::Settled),
+            () = self.abandon.cancelled() => match self.engine.lost_device() {
+                Some(_) => (Verdict::LeftToLease, End::DeviceLost),
+                None => (Verdict::Release(Release::Unused), End::Settled),
+            },
         }
     }
 }

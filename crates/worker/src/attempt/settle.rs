@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use queue::{BrokerError, Claimed};
+use queue::{BrokerError, Claimed, Release};
 use service::shutdown::CancellationToken;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::publish;
 use super::verdict::Verdict;
-use crate::Worker;
 use crate::answers::Answers;
+use crate::{Worker, measure};
 
 /// The first and the longest pause between tries to record an outcome while the queue is
 /// unavailable.
@@ -34,6 +34,7 @@ pub(super) async fn settle(
         let result = match &verdict {
             Verdict::Nothing => return log_lost(claimed),
             Verdict::LeftToLease => {
+                measure::ended(claimed, measure::LOST);
                 tracing::warn!(
                     target: "worker.attempt", %task_id,
                     "the device is lost: the task comes back by its lease"
@@ -52,6 +53,7 @@ pub(super) async fn settle(
                 let sent = *sent.get_or_insert_with(Instant::now);
                 match worker.broker.finish(&claimed.lease, outcome).await {
                     Ok(at) => {
+                        measure::finished(claimed, outcome);
                         let metrics =
                             worker.log.finished(&worker.broker, claimed, outcome, at, sent);
                         tracing::info!(
@@ -66,6 +68,8 @@ pub(super) async fn settle(
         };
         match result {
             Ok(()) => {
+                let is_failure = matches!(verdict, Verdict::Release(Release::Failed { .. }));
+                measure::ended(claimed, if is_failure { "retried" } else { "released" });
                 tracing::info!(target: "worker.attempt", %task_id, "given back to the queue");
                 return log_if_cancelled(worker, claimed, sent.unwrap_or_else(Instant::now)).await;
             }
@@ -100,6 +104,7 @@ async fn log_if_cancelled(worker: &Worker, claimed: &Claimed, sent: Instant) {
 }
 
 fn log_lost(claimed: &Claimed) {
+    measure::ended(claimed, measure::LOST);
     tracing::warn!(
         target: "worker.attempt", task_id = %claimed.task.id,
         "attempt {} ends unrecorded: its lease was lost, another attempt has the task",

@@ -10,6 +10,7 @@ use crate::translate;
 use crate::until::CLAIM_WAIT;
 
 /// The decision about the task.
+#[allow(clippy::large_enum_variant)] // most attempts finish their task
 pub(super) enum Verdict {
     /// Record this outcome.
     Finish(Outcome),

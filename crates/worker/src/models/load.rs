@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use engine::source::{self, SourceOptions, Token};
+use engine::vision::EncoderOptions;
 use engine::{
     AdapterSource, DeviceChoice, Engine, EngineOptions, LoadError, ModelFile, Quantization,
 };
@@ -99,6 +100,11 @@ pub(super) fn engine_options(settings: &Settings) -> Result<EngineOptions, LoadE
         max_batch,
         auto_batch,
         kv_tokens: settings.kv_tokens,
+        images: EncoderOptions {
+            max_tokens: settings.max_image_tokens,
+            max_video_tokens: settings.max_video_tokens,
+            ..defaults.images
+        },
         lose_device_after: std::env::var(LOSE_DEVICE_AFTER)
             .ok()
             .and_then(|steps| steps.parse().ok()),

@@ -13,10 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::source::SourceError;
+use engine::system::GpuUse;
 use engine::{Engine, EngineOptions, LoadError, ModelFile, Survey};
-use protocol::{ErrorType, ModelId, ModelReport, ModelState, TaskError};
+use protocol::{ErrorType, ModelId, ModelReport, ModelState, TaskError, VisionFamily};
 use service::Settings;
 use tokio::sync::Semaphore;
+
+use crate::{measure, translate};
 
 pub use load::source_options;
 
@@ -76,6 +79,8 @@ pub(crate) struct Served {
     pub(crate) capacity: AtomicUsize,
     /// The maximum length of a sequence in tokens, once it was loaded.
     context_length: OnceLock<u32>,
+    /// The family by which it sees, if it takes images, once it was loaded.
+    family: OnceLock<Option<VisionFamily>>,
     /// One permit per task that it can run at once.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) place: Mutex<Place>,
@@ -92,6 +97,8 @@ pub(crate) struct Place {
     /// The time when it was loaded, and the time when it last had tasks.
     pub(crate) since: Instant,
     pub(crate) used: Instant,
+    /// The time when the queue was last asked for its tasks; at first when it was loaded.
+    pub(crate) asked: Instant,
     /// The reason why its latest load failed, if it did.
     pub(crate) problem: Option<TaskError>,
 }
@@ -108,9 +115,15 @@ impl Models {
         let mut found = Vec::new();
         for (name, id) in settings.model_names.iter().zip(settings.model_ids()) {
             let file = load::find(name, settings)?;
-            // Adapters belong to the first model.
-            let adapters = if found.is_empty() { load::adapters(settings)? } else { Vec::new() };
-            let options = EngineOptions { adapters, ..options.clone() };
+            // Adapters and the projector belong to the first model.
+            let options = match found.is_empty() {
+                true => EngineOptions {
+                    adapters: load::adapters(settings)?,
+                    projector: settings.projector.clone(),
+                    ..options.clone()
+                },
+                false => options.clone(),
+            };
             let survey = Survey::of(&file, &options)?;
             found.push((id, file, options, survey));
         }
@@ -161,6 +174,15 @@ impl Models {
         &self.device
     }
 
+    /// Returns the driver's readings of the GPUs that the engines use, each once.
+    pub(crate) fn gpus(&self) -> Vec<GpuUse> {
+        let engines = self.served.iter().filter_map(|served| served.engine());
+        let mut gpus: Vec<GpuUse> = engines.flat_map(|engine| engine.gpus()).collect();
+        gpus.sort_by_key(|gpu| gpu.id);
+        gpus.dedup_by_key(|gpu| gpu.id);
+        gpus
+    }
+
     fn log_memory_plan(&self) {
         if self.served.len() < 2 {
             return;
@@ -195,6 +217,7 @@ impl Served {
             took: None,
             since: now,
             used: now,
+            asked: now,
             problem: None,
         };
         Self {
@@ -205,6 +228,7 @@ impl Served {
             need,
             capacity,
             context_length: OnceLock::new(),
+            family: OnceLock::new(),
             slots,
             place: Mutex::new(place),
         }
@@ -265,8 +289,11 @@ impl Served {
             running: count(self.running()),
             capacity: if failed { 0 } else { count(self.capacity()) },
             context_length: self.context_length.get().copied(),
+            images: self.family.get().map(Option::is_some),
+            family: self.family.get().copied().flatten(),
             memory_bytes: self.need as u64,
-            load_ms: place.took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            load_ms: place.took.map(millis),
+            since_claim_ms: place.state.is_loaded().then(|| millis(place.asked.elapsed())),
             problem: place.problem.as_ref().map(|problem| problem.message.clone()),
         }
     }
@@ -279,9 +306,11 @@ impl Served {
 
     /// Records a successful load.
     pub(crate) fn loaded(&self, (engine, took): (Engine, Duration)) {
+        measure::loaded(&self.id, took);
         self.set_capacity(engine.info().max_batch);
         let context = u32::try_from(engine.info().context_length).unwrap_or(u32::MAX);
         self.context_length.get_or_init(|| context);
+        self.family.get_or_init(|| engine.vision_family().map(translate::family));
         let now = Instant::now();
         *self.place() = Place {
             state: ModelState::Loaded,
@@ -289,8 +318,14 @@ impl Served {
             took: Some(took),
             since: now,
             used: now,
+            asked: now,
             problem: None,
         };
+    }
+
+    /// Records that the queue is asked for its tasks now.
+    pub(crate) fn asks(&self) {
+        self.place().asked = Instant::now();
     }
 
     pub(crate) fn set_state(&self, state: ModelState) {
@@ -321,4 +356,8 @@ impl Served {
         // No operation can leave the value inconsistent, so a poisoned lock is usable.
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use chat::{Embedding, Sampling};
 use engine::synth::{SynthOptions, SynthQuant, synthesize};
 use protocol::{
-    Completion, EventBody, EventSeq, ModelId, Outcome, Prompt, Task, TaskError, TaskId, TaskKind,
-    TenantId,
+    Completion, EventBody, EventSeq, ModelId, Outcome, PixelLimits, Prompt, Task, TaskError,
+    TaskId, TaskKind, TenantId,
 };
 use queue::{Broker, SqliteBroker, SubmitOptions};
 use service::logs::Logs;
@@ -92,6 +92,7 @@ impl Rig {
             lane: Default::default(),
             kind: TaskKind::Generate,
             prompt,
+            pixels: PixelLimits::default(),
             n: 1,
             max_tokens,
             stop: vec![],
@@ -103,6 +104,7 @@ impl Rig {
             user_id: None,
             metadata: Default::default(),
             webhook: None,
+            skill: None,
         }
     }
 
@@ -139,6 +141,11 @@ impl Rig {
         while !self.events(id).await.iter().any(is_text) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Asks the worker to stop: it drains.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
     }
 
     /// Runs a task, which must complete.

@@ -111,7 +111,7 @@ pub(crate) fn worker(worker: &Worker, now_ms: u64, id: Id) -> [String; WORKER.le
     };
     [
         shown,
-        printable(&worker.status),
+        if worker.deaf { "deaf".to_owned() } else { printable(&worker.status) },
         format!("{}/{}", worker.running, worker.capacity),
         format!("{}:{}", printable(&worker.host), worker.pid),
         printable(&worker.device),

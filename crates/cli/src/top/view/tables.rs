@@ -67,7 +67,7 @@ fn queue_style(queue: &Queue, theme: Theme) -> Style {
 fn worker_style(worker: &Worker, now_ms: u64, theme: Theme) -> Style {
     let silent = worker.last_seen.is_some_and(|seen| seen + SILENT_MS < now_ms);
     match &*worker.status {
-        _ if silent => theme.bad(),
+        _ if silent || worker.deaf => theme.bad(),
         "draining" | "loading" => theme.warn(),
         _ if worker.running > 0 => theme.good(),
         _ => theme.plain(),

@@ -25,11 +25,11 @@ pub(super) async fn count_tokens(
     let began = Instant::now();
     let state = state.into_inner();
     let options = &state.options;
-    let body = read_chat(&request, payload, options).await?;
+    let body = read_chat(&request, payload, &state).await?;
     let model = state.resolve(model_name(&body)?).await?;
-    let order = read_to_count(&body, model, options).map_err(Refusal::invalid)?;
+    let mut order = read_to_count(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "messages/count_tokens", &body)?;
-    drop(body); // many requests may wait
+    body.leave_to(&mut order);
     let call = Call::submit(&request, &state, &caller, order, idempotency, began).await?;
     call.respond(|snapshot| {
         let (_, usage) = Answer::all(snapshot)?;

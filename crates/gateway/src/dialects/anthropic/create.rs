@@ -24,11 +24,11 @@ pub(super) async fn create(
     let began = Instant::now();
     let state = state.into_inner();
     let options = &state.options;
-    let body = read_chat(&request, payload, options).await?;
+    let body = read_chat(&request, payload, &state).await?;
     let model = state.resolve(model_name(&body)?).await?;
-    let asked = MessagesRequest::read(&body, model, options).map_err(Refusal::invalid)?;
+    let mut asked = MessagesRequest::read(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "messages", &body)?;
-    drop(body); // many requests may wait
+    body.leave_to(&mut asked.order);
     let MessagesRequest { order, stream, reply } = asked;
     let model = order.model.clone();
     let call = Call::submit(&request, &state, &caller, order, idempotency, began).await?;

@@ -108,16 +108,32 @@ fn error() -> Value {
 
 fn request(options: &Options) -> Value {
     let mut all = fields::sampling(|name| ["top_p", "top_k"].contains(&name));
-    let text = json!({
-        "type": "object",
-        "required": ["type", "text"],
-        "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
-    });
+    let text = fields::text_part();
     let texts = json!({"anyOf": [{"type": "string"}, {"type": "array", "items": text}]});
+    let image = json!({
+        "type": "object",
+        "required": ["type", "source"],
+        "properties": {
+            "type": {"const": "image"},
+            "source": {
+                "type": "object",
+                "required": ["type"],
+                "properties": {
+                    "type": {"enum": ["base64", "url", "file"]},
+                    "media_type": {"type": "string", "description": "Ignored: the content decides."},
+                    "data": {"type": "string", "description": "The image in base64."},
+                    "url": {"type": "string", "description": fields::IMAGE},
+                    "file_id": {"type": "string", "description": "The id of a file or blob."},
+                },
+            },
+        },
+    });
+    let blocks = json!({"type": "array", "items": {"anyOf": [text, image]}});
+    let content = json!({"anyOf": [{"type": "string"}, blocks]});
     let turn = json!({
         "type": "object",
         "required": ["role", "content"],
-        "properties": {"role": {"enum": ["user", "assistant"]}, "content": texts},
+        "properties": {"role": {"enum": ["user", "assistant"]}, "content": content},
     });
     let tool = json!({
         "type": "object",

@@ -15,6 +15,7 @@ pub(in crate::dialects) fn input(options: &Options) -> Value {
     let more = [
         ("prompt", fields::text("A conversation of one message, in the place of `messages`.")),
         ("system_prompt", fields::text("The system's message.")),
+        ("image", fields::text(fields::IMAGE)),
         ("messages", described("The conversation.", messages)),
         ("max_tokens", fields::length(options.max_new_tokens)),
         ("max_new_tokens", fields::length(options.max_new_tokens)),

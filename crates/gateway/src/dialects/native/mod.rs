@@ -44,15 +44,20 @@ impl Dialect for Native {
     }
 
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {
-        let mut body = match refusal.code {
-            Code::Invalid => json!({ "detail": refusal.problems }),
-            _ => json!({ "detail": refusal.message }),
-        };
-        if let Code::QueueFull(_) | Code::LimitReached(_) = refusal.code {
-            body["code"] = json!(refusal.code.as_str());
-        }
-        (refusal.status, body)
+        shape(refusal)
     }
+}
+
+/// Formats a refusal as FastAPI does.
+pub(super) fn shape(refusal: &Refusal) -> (StatusCode, Value) {
+    let mut body = match refusal.code {
+        Code::Invalid => json!({ "detail": refusal.problems }),
+        _ => json!({ "detail": refusal.message }),
+    };
+    if let Code::QueueFull(_) | Code::LimitReached(_) = refusal.code {
+        body["code"] = json!(refusal.code.as_str());
+    }
+    (refusal.status, body)
 }
 
 /// Formats the body of a webhook, which has the body of `GET /result`.

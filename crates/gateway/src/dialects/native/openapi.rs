@@ -3,16 +3,21 @@
 
 use chat::{Sampling, SamplingField};
 use protocol::Lane;
+use queue::ListedState;
 use serde_json::{Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::routes;
 use crate::auth::KEY_HEADER;
-use crate::describe::{Description, described, events};
+use crate::describe::{Description, described, events, refer};
 use crate::options::Options;
 use crate::schemas::{ErrorReply, FullReply, InvalidReply, Problem, Step, fields as schema};
+use crate::validate::images::{MAX_PIXELS, PIXEL_FIELDS};
 use crate::validate::{DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_TOOLS, field_groups};
+
+/// An image of one pixel, as an example.
+const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==";
 
 /// Returns the OpenAPI document for a server with these options, as JSON. `others` are the other dialects'
 /// routes.
@@ -29,6 +34,8 @@ pub(crate) fn document(options: &Options, others: Vec<Description>) -> String {
         json!([{"required": ["prompt"]}, {"required": ["messages"]}]);
     fill_in_recommended(schemas);
     fill_in_limits(&mut schemas["GenerateBody"]["properties"], options);
+    schemas["TaskReply"]["properties"]["status"]["enum"] =
+        json!(ListedState::ALL.map(ListedState::as_str));
     schemas["WorkerReply"]["properties"]["status"]["enum"] =
         json!(["loading", "ready", "draining"]);
     for parameter in optional_parameters(&mut document) {
@@ -38,6 +45,7 @@ pub(crate) fn document(options: &Options, others: Vec<Description>) -> String {
     }
     let stream = &mut document["paths"]["/events/{task_id}"]["get"]["responses"]["200"]["content"];
     stream["text/event-stream"] = events();
+    fill_in_form(&mut document["paths"]["/generate"]["post"]);
     for other in others {
         other.add_to(&mut document);
     }
@@ -49,6 +57,35 @@ pub(crate) fn document(options: &Options, others: Vec<Description>) -> String {
         });
     }
     document.to_string()
+}
+
+/// Adds what `POST /generate` answers to a form. The form itself is told in the text: generators of test data
+/// (schemathesis 4.32) mix up the bodies of an operation that has two media types.
+fn fill_in_form(generate: &mut Value) {
+    const FORM: &str = "\n\nIt also takes a form (`multipart/form-data`): `text` or `prompt`, `image` (a file, or several), \
+                        `image_url`, and any field of the JSON body but `messages`. The response then waits for the answer.";
+    let told = generate["description"].as_str().unwrap_or_default().to_owned() + FORM;
+    generate["description"] = told.into();
+    let refusals = [
+        ("409", "The request waited with a form, and another one cancelled its task."),
+        ("504", "The request waited with a form, and its task reached the time limit."),
+    ];
+    for (status, description) in refusals {
+        generate["responses"][status] = json!({
+            "description": description,
+            "content": {"application/json": {"schema": refer("ErrorReply")}},
+        });
+    }
+    let content = &mut generate["responses"]["200"]["content"]["application/json"];
+    let whole = content["schema"].take();
+    content["schema"] = json!({"anyOf": [
+        whole,
+        {
+            "type": "object", "required": ["response"], "additionalProperties": false,
+            "description": "The answer to a form.",
+            "properties": {"response": {"type": "string"}},
+        },
+    ]});
 }
 
 /// Adds the refusals of credentials to each route that needs one, in the form of its 401.
@@ -122,11 +159,28 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
                 "reasoning_content": {"type": "string"},
                 "tool_calls": {"type": "array"},
                 "tool_call_id": {"type": "string"},
+                "image": {"type": "string"},
+                "images": {"type": "array", "items": {"type": "string"}},
             },
         },
         "example": [{"role": "user", "content": "Why is the sky blue?"}],
     });
     fields["prompt"]["maxLength"] = json!(options.max_prompt_bytes);
+    for name in ["images", "videos"] {
+        fields[name] = json!({
+            "description": fields[name]["description"],
+            "type": ["array", "null"],
+            "maxItems": options.images.max,
+            "items": {"type": "string"},
+        });
+    }
+    fields["images"]["example"] = json!([PIXEL]);
+    for name in PIXEL_FIELDS {
+        fields[name]["maximum"] = json!(MAX_PIXELS);
+        if let Some(field) = fields[name].as_object_mut() {
+            field.remove("format");
+        }
+    }
     fields["max_tokens"]["maximum"] = json!(options.max_new_tokens);
     fields["max_tokens"]["default"] = json!(DEFAULT_MAX_TOKENS.min(options.max_new_tokens));
     fields["model"]["default"] = json!(options.default_model);
@@ -263,6 +317,10 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
         routes::result::result,
         routes::events::events,
         routes::cancel::cancel,
+        routes::blobs::create,
+        routes::blobs::show,
+        routes::blobs::content,
+        routes::blobs::delete,
         routes::webhook::webhook,
         routes::webhook_secret::webhook_secret,
         routes::info::info,
@@ -271,6 +329,8 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
         routes::docs::openapi,
         routes::docs::page,
         routes::admin::overview::overview,
+        routes::admin::history::history,
+        routes::admin::metrics::metrics,
         routes::admin::usage::usage,
         routes::admin::workers::workers,
         routes::admin::workers::drain,
@@ -280,6 +340,8 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
         routes::admin::keys::change,
         routes::admin::keys::rotate,
         routes::admin::keys::revoke,
+        routes::admin::tasks::list,
+        routes::admin::tasks::cancel,
         routes::admin::pausing::pause,
         routes::admin::pausing::resume,
         routes::admin::dead_letters::list,
@@ -290,8 +352,9 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
     ),
     tags(
         (name = "tasks", description = "Submit tasks, follow them, fetch their results, cancel them."),
+        (name = "blobs", description = "Store files once, and name them in several requests."),
         (name = "service", description = "State and documentation of the service. No key is needed."),
-        (name = "admin", description = "Queues, workers and dead letters, for operators. These routes \
+        (name = "admin", description = "Queues, tasks, workers and dead letters, for operators. These routes \
                                         need the key `ADMIN_API_KEY`, and are closed if it is not set."),
     ),
     components(schemas(ErrorReply, FullReply, InvalidReply, Problem, Step)),

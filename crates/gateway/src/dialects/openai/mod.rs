@@ -5,7 +5,7 @@ mod chat;
 mod completions;
 mod embeddings;
 pub(super) mod error;
-mod files;
+pub(super) mod files;
 mod models;
 mod openapi;
 mod own_usage;

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::auth::Access;
 use crate::extract::Caller;
 use crate::refusal::Refusal;
+use crate::registry::takes_images;
 use crate::state::State;
 use crate::validate::echo;
 
@@ -33,6 +34,9 @@ struct ModelReply {
     /// The same under the name that vLLM's clients read.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_model_len: Option<u32>,
+    /// What it takes beside text, once it was loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_modalities: Option<&'static [&'static str]>,
 }
 
 /// Lists the models that live workers serve, and the default model, as far as the caller may use them.
@@ -72,6 +76,12 @@ async fn all(state: &State, access: &Access) -> Result<Vec<ModelReply>, Refusal>
             known.created = known.created.min(worker.started_at.as_millis() / 1000);
         }
     }
+    for (model, reply) in &mut models {
+        reply.input_modalities = takes_images(&workers, model).map(|takes| match takes {
+            true => &["text", "image"][..],
+            false => &["text"],
+        });
+    }
     let default = &state.options.default_model;
     let known = std::iter::once(default).chain(&state.options.known_models);
     for model in known {
@@ -84,6 +94,7 @@ async fn all(state: &State, access: &Access) -> Result<Vec<ModelReply>, Refusal>
             quantization: None,
             context_length: None,
             max_model_len: None,
+            input_modalities: None,
         });
     }
     models.retain(|model, _| access.allows(model));
@@ -104,5 +115,6 @@ fn describe(worker: &WorkerReport, model: &ModelId) -> ModelReply {
         quantization: worker.quantization_of(model).map(str::to_owned),
         context_length,
         max_model_len: context_length,
+        input_modalities: None, // all workers decide
     }
 }

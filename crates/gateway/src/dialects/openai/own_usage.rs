@@ -44,7 +44,7 @@ fn limit(reading: &Reading) -> Value {
         MeterKind::DailyTokens => "tokens_per_day",
         MeterKind::DailyBatchTokens => "batch_tokens_per_day",
     };
-    let of = match meter.subject.as_str() {
+    let of = match &*meter.subject {
         subject if subject.starts_with(OWNER) => "owner",
         subject if subject.starts_with(ENDPOINT) => "route",
         _ => "key",

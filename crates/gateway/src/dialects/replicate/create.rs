@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use protocol::ModelId;
-use serde_json::Value;
 
 use super::body;
 use super::record::Record;
 use super::reply::Links;
-use crate::body::read_chat;
+use crate::body::{TaskBody, read_chat};
 use crate::extract::Submitter;
 use crate::follow::{Attended, Waited, for_end};
 use crate::hangup::ClientEnd;
@@ -32,7 +31,7 @@ pub(super) async fn create(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let state = state.into_inner();
-    let body = read_chat(&request, payload, &state.options).await?;
+    let body = read_chat(&request, payload, &state).await?;
     let named = body::version(&body).map_err(Refusal::invalid)?.to_owned();
     let model = state.resolve(Some(&named)).await?;
     respond(&state, caller, &request, body, named, model).await
@@ -47,7 +46,7 @@ pub(super) async fn create_of_model(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let state = state.into_inner();
-    let body = read_chat(&request, payload, &state.options).await?;
+    let body = read_chat(&request, payload, &state).await?;
     let (owner, name) = path.into_inner();
     let named = format!("{owner}/{name}");
     let model = match state.served(&named).await? {
@@ -66,14 +65,14 @@ async fn respond(
     state: &Arc<State>,
     caller: Submitter,
     request: &HttpRequest,
-    mut body: Value,
+    mut body: TaskBody,
     named: String,
     model: ModelId,
 ) -> Result<HttpResponse, Refusal> {
-    let order = body::read(&body, model, &state.options).map_err(Refusal::invalid)?;
+    let mut order = body::read(&body, model, &state.options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "predictions", &body)?;
-    let record =
-        Record { model: named, version: order.model.to_string(), input: body["input"].take() };
+    let record = Record::new(named, order.model.to_string(), body["input"].take());
+    body.leave_to(&mut order);
     let ttl_s = order.queueing.result_ttl_s;
     let submitted = submit(state, &caller, order, idempotency).await?.submitted;
     let id = submitted.task_id;

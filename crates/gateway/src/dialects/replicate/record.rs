@@ -26,7 +26,16 @@ pub(super) struct Record {
     pub(super) input: Value,
 }
 
+/// The longest data URL that a record has; the predictions would repeat longer ones with every poll.
+const MAX_DATA_URL: usize = 1024;
+
 impl Record {
+    /// Creates the record. Images in the input are cut off.
+    pub(super) fn new(model: String, version: String, mut input: Value) -> Self {
+        cut_images(&mut input);
+        Self { model, version, input }
+    }
+
     /// Stores the record.
     pub(super) async fn save(
         &self,
@@ -50,6 +59,20 @@ impl Record {
         id: BlobId,
     ) -> Result<Option<Self>, Refusal> {
         RECORDS.load(state, tenant, id).await
+    }
+}
+
+/// Cuts off long data URLs.
+fn cut_images(value: &mut Value) {
+    match value {
+        Value::String(text) if text.len() > MAX_DATA_URL && text.starts_with("data:") => {
+            let head = text.split_once(',').map_or("data:", |(head, _)| head);
+            let head: String = head.chars().take(64).collect();
+            *text = format!("{head},…");
+        }
+        Value::Array(items) => items.iter_mut().for_each(cut_images),
+        Value::Object(fields) => fields.values_mut().for_each(cut_images),
+        _ => {}
     }
 }
 

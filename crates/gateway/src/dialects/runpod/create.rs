@@ -83,10 +83,11 @@ async fn create(
     state: &State,
 ) -> Result<TaskId, Refusal> {
     let options = &state.options;
-    let body = read_chat(request, payload, options).await?;
+    let body = read_chat(request, payload, state).await?;
     let model = state.resolve(Some(model)).await?;
-    let order = read(&body, model, options).map_err(Refusal::invalid)?;
+    let mut order = read(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "runpod", &body)?;
+    body.leave_to(&mut order);
     let id = submit(state, caller, order, idempotency).await?.submitted.task_id;
     Notes::of(&mut request.extensions_mut()).task_id = Some(id);
     Ok(id)

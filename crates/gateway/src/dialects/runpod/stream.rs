@@ -5,9 +5,9 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::{BlobId, Event, EventBody, EventSeq, Outcome, Part, TaskId, TaskSnapshot, TenantId};
+use queue::ContentHash;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::job::find;
@@ -122,7 +122,7 @@ fn append(text: &mut String, event: &Event) {
 }
 
 fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    ContentHash::of(text.as_bytes()).to_string()
 }
 
 /// Returns the id of a job's position, which is not the task's own, because a task may have another

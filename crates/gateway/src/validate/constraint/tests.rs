@@ -17,6 +17,7 @@ fn form(mut fields: Value) -> Result<AnswerForm, (String, String)> {
         max_time_limit_s: 120,
         max_result_ttl_s: 3600,
         webhooks: Guard { allow_private: false },
+        images: Default::default(),
         now: Timestamp::from_millis(0),
     };
     fields["prompt"] = json!("x");

@@ -20,6 +20,7 @@ fn limits() -> Limits<'static> {
         max_time_limit_s: 120,
         max_result_ttl_s: 3600,
         webhooks: webhooks::Guard { allow_private: false },
+        images: crate::order::ImageRules::default(),
         now: Timestamp::from_millis(0),
     }
 }
@@ -217,7 +218,7 @@ fn unknown_fields_are_named_with_a_hint() {
     assert!(error.message.contains("did you mean 'webhook_url'?"), "{}", error.message);
     assert!(!refused(with("stream", json!(5))).message.contains("did you mean"));
     let evil = refused(with(&"\n".repeat(500), json!(1)));
-    assert!(evil.message.len() < 600 && !evil.message.contains('\n'), "{}", evil.message);
+    assert!(evil.message.len() < 640 && !evil.message.contains('\n'), "{}", evil.message);
 }
 
 #[test]
@@ -239,7 +240,7 @@ fn all_problems_are_reported_at_once() {
         "webhook_url": 1, "min_p": 2, "repetition_penalty": 0, "presence_penalty": -3,
         "frequency_penalty": "0", "logit_bias": [], "logprobs": 1, "top_logprobs": 21,
         "response_format": 1, "regex": 1, "choice": 1, "tools": 1, "tool_choice": 1,
-        "enable_thinking": 1,
+        "enable_thinking": 1, "images": 1, "videos": 1, "min_pixels": 0, "max_pixels": 0,
     });
     let mut names: Vec<String> = generate(&body, &limits())
         .unwrap_err()
@@ -264,4 +265,19 @@ fn errors_have_the_format_of_fastapi() {
             "type": "int_type",
         })
     );
+}
+
+#[test]
+fn skills_have_no_fields_of_these_names() {
+    for name in known() {
+        let file = format!(
+            "name = \"a\"\ntitle = \"A\"\ndescription = \"A.\"\n[prompt]\nuser = \"x\"\n[fields.{name}]\n\
+             type = \"boolean\"\ndescription = \"A.\"\ndefault = true\n"
+        );
+        let error = skills::Skill::parse(&file).expect_err(name);
+        assert!(
+            error.message.contains("all requests have a field of this name"),
+            "{name}: {error}"
+        );
+    }
 }

@@ -19,6 +19,7 @@ fn judge(fields: Value) -> Result<Queueing, Vec<FieldError>> {
         max_time_limit_s: 120,
         max_result_ttl_s: 3600,
         webhooks: webhooks::Guard { allow_private: false },
+        images: Default::default(),
         now: NOW,
     };
     generate(&body, &limits).map(|request| request.queueing)

@@ -33,6 +33,7 @@ pub(super) fn task() -> Task {
         model: ModelId::new(MODEL),
         lane: Lane::Normal,
         prompt: Prompt::user(PROMPT),
+        pixels: Default::default(),
         kind: Default::default(),
         n: 1,
         max_tokens: 200,
@@ -45,6 +46,7 @@ pub(super) fn task() -> Task {
         user_id: None,
         metadata: std::collections::BTreeMap::new(),
         webhook: None,
+        skill: None,
     }
 }
 

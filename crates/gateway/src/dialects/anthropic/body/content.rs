@@ -1,21 +1,22 @@
 //! Reads a content: a string, or an array of blocks.
 
-use protocol::ToolCall;
+use protocol::{Part, ToolCall};
 use serde_json::{Map, Value};
 
-use crate::dialects::openai::request::messages::no_images;
+use crate::validate::images::{self, ImageProblem, ImageReader};
 use crate::validate::{Loc, echo, type_name};
 
 /// A content block.
 pub(super) enum Block<'a> {
     Text(&'a str),
+    Image(Part),
     Thinking(&'a str),
     /// Encrypted reasoning of another model.
     Redacted,
     Call(ToolCall),
     CallResult {
         call_id: Option<String>,
-        text: String,
+        content: Vec<Part>,
     },
 }
 
@@ -42,15 +43,20 @@ impl Problem {
 pub(super) fn read<'a>(
     name: &str,
     value: &'a Value,
+    images: &mut ImageReader,
     model: &str,
 ) -> Result<Vec<Block<'a>>, Problem> {
     match value {
         Value::String(text) => Ok(vec![Block::Text(text)]),
         Value::Array(blocks) => {
-            let within =
-                |index: usize| move |problem: Problem| problem.within([name.into(), index.into()]);
-            let read = blocks.iter().enumerate();
-            read.map(|(index, value)| block(value, model).map_err(within(index))).collect()
+            let read = blocks.iter().enumerate().map(|(index, value)| {
+                let path: [Loc; 2] = [name.into(), index.into()];
+                let mark = images.mark();
+                let read = block(value, images, model);
+                images.place(mark, &path);
+                read.map_err(|problem| problem.within(path))
+            });
+            read.collect()
         }
         other => {
             let message =
@@ -64,9 +70,10 @@ pub(super) fn read<'a>(
 pub(super) fn texts<'a>(
     name: &str,
     value: &'a Value,
+    images: &mut ImageReader,
     model: &str,
 ) -> Result<Vec<&'a str>, Problem> {
-    let blocks = read(name, value, model)?.into_iter().enumerate();
+    let blocks = read(name, value, images, model)?.into_iter().enumerate();
     let text = |(index, block): (usize, Block<'a>)| match block {
         Block::Text(text) => Ok(text),
         _ => {
@@ -77,21 +84,25 @@ pub(super) fn texts<'a>(
     blocks.map(text).collect()
 }
 
-fn block<'a>(value: &'a Value, model: &str) -> Result<Block<'a>, Problem> {
+fn block<'a>(
+    value: &'a Value,
+    images: &mut ImageReader,
+    model: &str,
+) -> Result<Block<'a>, Problem> {
     match value.get("type").and_then(Value::as_str) {
         Some("text") => text(value, "text").map(Block::Text),
         Some("thinking") => text(value, "thinking").map(Block::Thinking),
         Some("redacted_thinking") => Ok(Block::Redacted),
         Some("tool_use") => call(value).map(Block::Call),
-        Some("tool_result") => call_result(value, model),
-        Some("image") => Err(Problem::new(vec![], "value_error", no_images(model))),
+        Some("tool_result") => call_result(value, images, model),
+        Some("image") => Ok(Block::Image(images.anthropic_source(value)?)),
         Some("document") => {
             let message = format!("the model '{model}' takes no documents: send text");
             Err(Problem::new(vec![], "value_error", message))
         }
         Some(other) => {
             let message = format!(
-                "unknown type '{}': expected text, thinking, redacted_thinking, tool_use or \
+                "unknown type '{}': expected text, image, thinking, redacted_thinking, tool_use or \
                  tool_result",
                 echo(other)
             );
@@ -124,12 +135,38 @@ fn call(value: &Value) -> Result<ToolCall, Problem> {
 
 /// Reads the result of a call. Chat templates have no place for the flag of an error, so the text
 /// has it.
-fn call_result<'a>(value: &'a Value, model: &str) -> Result<Block<'a>, Problem> {
-    let content = value.get("content").filter(|content| !content.is_null());
-    let texts = content.map(|content| texts("content", content, model)).transpose()?;
-    let text = texts.unwrap_or_default().join("\n");
-    let is_error = value.get("is_error").and_then(Value::as_bool).unwrap_or(false);
-    let text = if is_error { format!("Error: {text}") } else { text };
+fn call_result<'a>(
+    value: &'a Value,
+    images: &mut ImageReader,
+    model: &str,
+) -> Result<Block<'a>, Problem> {
+    const FIELD: &str = "content";
+    let content = value.get(FIELD).filter(|content| !content.is_null());
+    let blocks = content.map(|content| read(FIELD, content, images, model)).transpose()?;
+    let part = |(index, block): (usize, Block<'a>)| match block {
+        Block::Text(text) => Ok(Part::Text { text: text.to_owned() }),
+        Block::Image(image) => Ok(image),
+        _ => {
+            let path = vec![FIELD.into(), index.into(), "type".into()];
+            let message = "only blocks of text and images are allowed here";
+            Err(Problem::new(path, "literal_error", message))
+        }
+    };
+    let parts = blocks.unwrap_or_default().into_iter().enumerate().map(part);
+    let mut content = images::join_texts(parts.collect::<Result<Vec<_>, _>>()?);
+    if value.get("is_error").and_then(Value::as_bool).unwrap_or(false) {
+        match content.first_mut() {
+            Some(Part::Text { text }) => text.insert_str(0, "Error: "),
+            _ => content.insert(0, Part::Text { text: "Error: ".to_owned() }),
+        }
+    }
     let call_id = value.get("tool_use_id").and_then(Value::as_str).map(str::to_owned);
-    Ok(Block::CallResult { call_id, text })
+    Ok(Block::CallResult { call_id, content })
+}
+
+impl From<ImageProblem> for Problem {
+    fn from(problem: ImageProblem) -> Self {
+        let ImageProblem { path, kind, message } = problem;
+        Self { path, kind, message }
+    }
 }

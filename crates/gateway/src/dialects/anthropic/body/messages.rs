@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::content::{self, Block, Problem};
 use crate::dialects::openai::request::messages::check_size;
 use crate::validate::fields::Fields;
+use crate::validate::images::{self, ImageReader};
 use crate::validate::{Loc, echo, type_name};
 
 /// The field with the messages.
@@ -16,8 +17,13 @@ const BILLING: &str = "x-anthropic-billing-header:";
 
 /// Reads the messages, with the system's at the front. If the last one is the assistant's, the answer continues it.
 /// `model` is named if a block needs another one.
-pub(super) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Prompt {
-    let mut messages: Vec<Message> = match system(fields, model) {
+pub(super) fn read(
+    fields: &mut Fields<'_>,
+    images: &mut ImageReader,
+    model: &str,
+    max_bytes: usize,
+) -> Prompt {
+    let mut messages: Vec<Message> = match system(fields, images, model) {
         Ok(system) => system.into_iter().collect(),
         Err(problem) => {
             fields.problem_within(&problem.path, problem.kind, problem.message);
@@ -34,10 +40,13 @@ pub(super) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Pr
         return Prompt::Chat(messages);
     };
     for (index, value) in list.iter().enumerate() {
-        match turn(value, model) {
+        let mut path: Vec<Loc> = vec![FIELD.into(), index.into()];
+        let mark = images.mark();
+        let read = turn(value, images, model);
+        images.place(mark, &path);
+        match read {
             Ok(turn) => messages.extend(turn),
             Err(problem) => {
-                let mut path: Vec<Loc> = vec![FIELD.into(), index.into()];
                 path.extend(problem.path);
                 fields.problem_within(&path, problem.kind, problem.message);
             }
@@ -50,9 +59,13 @@ pub(super) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Pr
 }
 
 /// Reads `system`.
-fn system(fields: &Fields<'_>, model: &str) -> Result<Option<Message>, Problem> {
+fn system(
+    fields: &Fields<'_>,
+    images: &mut ImageReader,
+    model: &str,
+) -> Result<Option<Message>, Problem> {
     let Some(value) = fields.get("system") else { return Ok(None) };
-    let mut texts = content::texts("system", value, model)?;
+    let mut texts = content::texts("system", value, images, model)?;
     if value.is_array() && texts.first().is_some_and(|text| text.starts_with(BILLING)) {
         texts.remove(0);
     }
@@ -62,7 +75,7 @@ fn system(fields: &Fields<'_>, model: &str) -> Result<Option<Message>, Problem> 
 
 /// Reads an element of `messages`: several messages if it has results of calls, which are messages
 /// of their own for chat templates.
-fn turn(value: &Value, model: &str) -> Result<Vec<Message>, Problem> {
+fn turn(value: &Value, images: &mut ImageReader, model: &str) -> Result<Vec<Message>, Problem> {
     let Some(map) = value.as_object() else {
         let message = format!("expected a message, an object, got {}", type_name(value));
         return Err(Problem::new(vec![], "dict_type", message));
@@ -83,11 +96,11 @@ fn turn(value: &Value, model: &str) -> Result<Vec<Message>, Problem> {
     };
     match role {
         Role::System => {
-            let texts = content::texts("content", value, model)?;
+            let texts = content::texts("content", value, images, model)?;
             Ok(vec![Message::new(role, texts.join("\n\n"))])
         }
-        Role::Assistant => Ok(vec![assistant(content::read("content", value, model)?)?]),
-        Role::User | Role::Tool => user(content::read("content", value, model)?),
+        Role::Assistant => Ok(vec![assistant(content::read("content", value, images, model)?)?]),
+        Role::User | Role::Tool => user(content::read("content", value, images, model)?),
     }
 }
 
@@ -100,6 +113,7 @@ fn assistant(blocks: Vec<Block<'_>>) -> Result<Message, Problem> {
             Block::Redacted => {}
             Block::Call(call) => calls.push(Part::ToolCall { call }),
             Block::CallResult { .. } => return Err(misplaced(index, "tool_result", "user")),
+            Block::Image(_) => return Err(misplaced(index, "image", "user")),
         }
     }
     let mut parts = Vec::with_capacity(calls.len() + 2);
@@ -112,13 +126,14 @@ fn assistant(blocks: Vec<Block<'_>>) -> Result<Message, Problem> {
 }
 
 fn user(blocks: Vec<Block<'_>>) -> Result<Vec<Message>, Problem> {
-    let (mut messages, mut texts) = (Vec::new(), Vec::new());
+    let (mut messages, mut parts) = (Vec::new(), Vec::new());
     for (index, block) in blocks.into_iter().enumerate() {
         match block {
-            Block::Text(text) => texts.push(text),
-            Block::CallResult { call_id, text } => {
-                flush(&mut texts, &mut messages);
-                let parts = vec![Part::ToolResult { call_id, text }];
+            Block::Text(text) => parts.push(Part::Text { text: text.to_owned() }),
+            Block::Image(image) => parts.push(image),
+            Block::CallResult { call_id, content } => {
+                flush(&mut parts, &mut messages);
+                let parts = images::result_parts(call_id, content);
                 messages.push(Message { role: Role::Tool, parts, name: None });
             }
             Block::Call(_) => return Err(misplaced(index, "tool_use", "assistant")),
@@ -127,18 +142,18 @@ fn user(blocks: Vec<Block<'_>>) -> Result<Vec<Message>, Problem> {
             }
         }
     }
-    flush(&mut texts, &mut messages);
+    flush(&mut parts, &mut messages);
     if messages.is_empty() {
         messages.push(Message::user(""));
     }
     Ok(messages)
 }
 
-/// Adds the texts as a message of the user's, if there are any.
-fn flush(texts: &mut Vec<&str>, messages: &mut Vec<Message>) {
-    if !texts.is_empty() {
-        messages.push(Message::user(texts.join("\n")));
-        texts.clear();
+/// Adds the texts and images as a message of the user's, if there are any.
+fn flush(parts: &mut Vec<Part>, messages: &mut Vec<Message>) {
+    if !parts.is_empty() {
+        let parts = images::join_texts(parts.drain(..));
+        messages.push(Message { role: Role::User, parts, name: None });
     }
 }
 

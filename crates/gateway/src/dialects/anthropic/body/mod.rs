@@ -17,6 +17,7 @@ use crate::dialects::openai::request::{form, refuse};
 use crate::options::Options;
 use crate::order::{Order, Queueing};
 use crate::validate::fields::Fields;
+use crate::validate::images::ImageReader;
 use crate::validate::sampling::{MAX_STOP_BYTES, MAX_STOPS, number};
 use crate::validate::{FieldError, MAX_USER_ID_CHARS};
 
@@ -83,7 +84,9 @@ fn order(
     max_tokens: fn(&mut Fields<'_>, u32) -> u32,
     options: &Options,
 ) -> (Order, usize) {
-    let prompt = messages::read(fields, model.as_str(), options.max_prompt_bytes);
+    let mut images = ImageReader::new(options.images);
+    let prompt = messages::read(fields, &mut images, model.as_str(), options.max_prompt_bytes);
+    let (images, pixels) = images.finish(fields);
     let max_tokens = max_tokens(fields, options.max_new_tokens);
     let (tools, tool_choice, max_calls) = tools::read(fields);
     let config = fields.get("output_config");
@@ -110,9 +113,12 @@ fn order(
         ],
     );
     let order = Order {
+        skill: None,
         kind: TaskKind::Generate,
         n: 1,
         prompt,
+        images,
+        pixels,
         max_tokens,
         stop,
         sampling,

@@ -111,10 +111,17 @@ async fn examine(state: &State) -> Finding {
             (reply.queued, reply.processing) = (depth.queued, depth.processing);
             // A worker with another model in memory counts too: it unloads that one to serve the
             // task.
-            let ready = workers.iter().any(|worker| {
+            let mut serving = workers.iter().filter(|worker| {
                 worker.status == WorkerStatus::Ready
                     && worker.serves().any(|served| served == model)
             });
+            let ready = serving.clone().any(|worker| !worker.is_deaf());
+            if let Some(deaf) = serving.next().filter(|_| !ready && reply.reason.is_none()) {
+                reply.reason = Some(format!(
+                    "the worker {} reports but does not ask for tasks of the model {model}: restart it",
+                    deaf.id
+                ));
+            }
             Finding { reply, ready: ready && accepts.is_ok() }
         }
         Err(error) => {

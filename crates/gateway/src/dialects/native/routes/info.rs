@@ -32,6 +32,8 @@ pub(crate) struct InfoReply {
 /// Paths to go on from.
 #[derive(Debug, Serialize, ToSchema)]
 struct Links {
+    /// The web UI.
+    ui: &'static str,
     /// The API, to read and try.
     docs: &'static str,
     /// The API, for programs.
@@ -63,6 +65,7 @@ pub(crate) async fn info(state: web::Data<State>) -> HttpResponse {
         device: listed(serving.iter().map(|worker| worker.device.as_str())),
         quantization: listed(serving.iter().filter_map(|worker| worker.quantization_of(model))),
         links: Links {
+            ui: "/ui/",
             docs: "/docs",
             openapi: "/openapi.json",
             health: "/health",

@@ -2,19 +2,23 @@
 //! [`super::openapi`].
 
 pub(crate) mod admin;
+pub(crate) mod blobs;
 pub(crate) mod cancel;
 pub(crate) mod docs;
 pub(crate) mod events;
 pub(crate) mod generate;
+mod generate_form;
 pub(crate) mod health;
 pub(crate) mod info;
 pub(crate) mod result;
 pub(crate) mod status;
+pub(crate) mod ui;
 pub(crate) mod webhook;
 pub(crate) mod webhook_secret;
 
 use std::time::Duration;
 
+use actix_web::middleware::Compress;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpMessage, HttpRequest};
 use protocol::{TaskId, TaskSnapshot};
@@ -25,7 +29,7 @@ use crate::hangup::ClientEnd;
 use crate::middleware::{Notes, RouteLog, log};
 use crate::refusal::Refusal;
 use crate::replies::StatusReply;
-use crate::route::{get, post, query_value, resource};
+use crate::route::{get, post, query_value, reads, resource};
 use crate::state::State;
 use crate::validate;
 
@@ -41,10 +45,19 @@ pub(super) fn configure(app: &mut ServiceConfig) {
         .service(get("/openapi.json", http, docs::openapi))
         .service(get("/docs", http, docs::page))
         .service(get("/docs/{file:.*}", http, docs::asset))
+        .service(get("/ui", http, ui::redirect))
+        .service(get("/ui/{file:.*}", http, ui::file).wrap(Compress::default()))
         .service(post("/generate", log!("gateway.generate").work(), generate::generate))
         .service(get("/status/{task_id}", log!("gateway.status"), status::status))
         .service(get("/result/{task_id}", log!("gateway.result"), result::result))
         .service(post("/cancel/{task_id}", log!("gateway.cancel").work(), cancel::cancel))
+        .service(post("/blobs", http.work(), blobs::create))
+        .service(get("/blobs/{id}/content", http, blobs::content))
+        .service(
+            resource("/blobs/{id}", http, "GET, HEAD, DELETE")
+                .route(web::route().guard(reads()).to(blobs::show))
+                .route(web::delete().to(blobs::delete)),
+        )
         .service(get("/webhook/{task_id}", http, webhook::webhook))
         .service(get("/webhook-secret", http, webhook_secret::webhook_secret))
         .service(

@@ -1,7 +1,7 @@
 //! Reads the body of a chat completion.
 
 use protocol::{ModelId, Prompt, Task, TaskKind};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::request::tools::{self, Nesting};
 use super::super::request::{self, messages, sampling};
@@ -9,6 +9,7 @@ use crate::options::Options;
 use crate::order::Order;
 use crate::validate::FieldError;
 use crate::validate::fields::Fields;
+use crate::validate::images::ImageReader;
 
 /// The names of the limit on the answer's length.
 const LENGTHS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
@@ -16,6 +17,10 @@ const LENGTHS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 /// A request for a chat completion.
 pub(in crate::dialects) struct ChatRequest {
     pub(in crate::dialects) order: Order,
+    /// The skill that writes the prompt, with the values of its fields.
+    pub(in crate::dialects) skill: Option<(String, Map<String, Value>)>,
+    /// Whether the request sets the length of the answer.
+    pub(super) sets_length: bool,
     /// Whether the answer is streamed.
     pub(super) stream: bool,
     /// Whether the stream ends with the usage.
@@ -33,7 +38,9 @@ impl ChatRequest {
         options: &Options,
     ) -> Result<Self, Vec<FieldError>> {
         let mut fields = Fields::lenient(body)?;
-        let prompt = prompt(&mut fields, model.as_str(), options.max_prompt_bytes);
+        let mut images = ImageReader::new(options.images);
+        let prompt = prompt(&mut fields, &mut images, model.as_str(), options.max_prompt_bytes);
+        let (images, pixels) = images.finish(&mut fields);
         let logprobs = sampling::chat_logprobs(&mut fields);
         let sampled = sampling::read(&mut fields, &LENGTHS, options.max_new_tokens, logprobs);
         let constraint = {
@@ -67,9 +74,12 @@ impl ChatRequest {
             ],
         );
         let order = Order {
+            skill: None,
             kind: TaskKind::Generate,
             n,
             prompt,
+            images,
+            pixels,
             max_tokens: sampled.max_tokens,
             stop: sampled.stop,
             sampling: sampled.sampling,
@@ -80,15 +90,22 @@ impl ChatRequest {
             queueing: request::queueing(&mut fields, options),
         };
         let include_usage = include_usage.and_then(Value::as_bool).unwrap_or(false);
-        fields.finish(Some(Self { order, stream, include_usage }))
+        let sets_length = LENGTHS.iter().any(|name| fields.get(name).is_some());
+        let skill = skill(&mut fields);
+        fields.finish(Some(Self { order, skill, sets_length, stream, include_usage }))
     }
 }
 
 /// Reads the messages. With `continue_final_message`, which vLLM and transformers have, the answer continues the
 /// last one.
-fn prompt(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Prompt {
+fn prompt(
+    fields: &mut Fields<'_>,
+    images: &mut ImageReader,
+    model: &str,
+    max_bytes: usize,
+) -> Prompt {
     let continues = fields.boolean("continue_final_message").unwrap_or(false);
-    let messages = messages::read(fields, model, max_bytes);
+    let messages = messages::read(fields, images, model, max_bytes);
     if continues && messages.last().is_some_and(|last| !last.can_be_continued()) {
         let message = "needs a last message of the role assistant, without calls";
         fields.problem("continue_final_message", "value_error", message);
@@ -99,6 +116,28 @@ fn prompt(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Prompt {
         fields.problem("add_generation_prompt", "value_error", message);
     }
     if continues { Prompt::Continued(messages) } else { Prompt::Chat(messages) }
+}
+
+/// Reads the skill: its name, or an object with its name and the values of its fields.
+fn skill(fields: &mut Fields<'_>) -> Option<(String, Map<String, Value>)> {
+    let value = fields.get("skill").filter(|value| !value.is_null())?;
+    let named = match value {
+        Value::String(name) => Some((name.clone(), Map::new())),
+        Value::Object(all) => {
+            let mut values = all.clone();
+            match values.shift_remove("name") {
+                Some(Value::String(name)) => Some((name, values)),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    if named.is_none() {
+        let message = "expected the name of a skill, or an object with its name and its fields, such as {\"name\": \
+                       \"ocr\", \"level\": \"word\"}";
+        fields.problem("skill", "value_error", message);
+    }
+    named
 }
 
 #[cfg(test)]

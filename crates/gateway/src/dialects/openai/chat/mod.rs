@@ -19,7 +19,9 @@ use crate::follow::Call;
 use crate::idempotency;
 use crate::options::Options;
 use crate::refusal::Refusal;
+use crate::skill_requests;
 use crate::state::State;
+use crate::validate::FieldError;
 
 /// Reads a chat of a batch.
 pub(super) fn batched(
@@ -28,6 +30,12 @@ pub(super) fn batched(
     options: &Options,
 ) -> Result<LineRequest, Refusal> {
     let asked = ChatRequest::read(body, model, options).map_err(Refusal::invalid)?;
+    if asked.skill.is_some() {
+        let message = "not supported in batches: send the request to /v1/chat/completions";
+        let problem =
+            FieldError::new(["body".into(), "skill".into()], "unsupported_parameter", message);
+        return Err(Refusal::invalid(vec![problem]));
+    }
     Ok(LineRequest::of_one(asked.order, reply::completion))
 }
 
@@ -41,12 +49,16 @@ pub(super) async fn create(
     let began = Instant::now();
     let state = state.into_inner();
     let options = &state.options;
-    let body = read_chat(&request, payload, options).await?;
+    let body = read_chat(&request, payload, &state).await?;
     let model = state.resolve(Some(request::required_model(&body)?)).await?;
-    let asked = ChatRequest::read(&body, model, options).map_err(Refusal::invalid)?;
+    let mut asked = ChatRequest::read(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "chat", &body)?;
-    drop(body); // many requests may wait
-    let ChatRequest { order, stream, include_usage } = asked;
+    body.leave_to(&mut asked.order);
+    let ChatRequest { mut order, skill, sets_length, stream, include_usage } = asked;
+    if let Some((name, values)) = skill {
+        let at = ["body".into(), "skill".into()];
+        skill_requests::rewrite(&state, &mut order, (&name, &values), &at, sets_length).await?;
+    }
     let model = order.model.clone();
     let call = Call::submit(&request, &state, &caller, order, idempotency, began).await?;
     if stream && !call.is_asynchronous() {

@@ -1,6 +1,6 @@
 //! Formats a whole chat completion.
 
-use protocol::{FinishReason, TaskSnapshot, TokenLogprobs};
+use protocol::{Completion, FinishReason, Outcome, TaskSnapshot, TokenLogprobs};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -8,6 +8,7 @@ use super::super::FINGERPRINT;
 use super::super::usage::UsageReply;
 use crate::follow::answer::{Answer, Call};
 use crate::refusal::Refusal;
+use crate::replies::annotated;
 
 /// Log probabilities, as chat completions have them.
 #[derive(Debug, Serialize)]
@@ -34,7 +35,7 @@ pub(super) fn finish_reason(finish: FinishReason, has_calls: bool) -> &'static s
 pub(super) fn completion(snapshot: &TaskSnapshot) -> Result<Value, Refusal> {
     let (answers, usage) = Answer::all(snapshot)?;
     let choices = answers.iter().enumerate().map(|(index, answer)| choice(index, answer));
-    Ok(json!({
+    let mut completion = json!({
         "id": completion_id(snapshot.task.id),
         "object": "chat.completion",
         "created": snapshot.submitted_at.as_millis() / 1000,
@@ -43,6 +44,23 @@ pub(super) fn completion(snapshot: &TaskSnapshot) -> Result<Value, Refusal> {
         "usage": UsageReply::from(usage),
         "service_tier": "default",
         "system_fingerprint": FINGERPRINT,
+    });
+    if let Some(skill) = skill(snapshot) {
+        completion["skill"] = skill;
+    }
+    Ok(completion)
+}
+
+/// Returns what a skill read in the answer of an ended task.
+pub(super) fn skill(snapshot: &TaskSnapshot) -> Option<Value> {
+    let Some(Outcome::Completed(Completion { skill: Some(skill), .. })) = &snapshot.outcome else {
+        return None;
+    };
+    Some(json!({
+        "name": skill.name,
+        "structured": skill.structured,
+        "annotated_images": annotated(Some(skill)).collect::<Vec<String>>(),
+        "warnings": skill.warnings,
     }))
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::sse::{self, Frames};
 use super::super::usage::UsageReply;
 use super::super::{FINGERPRINT, error};
-use super::reply::{LogprobsReply, completion_id, finish_reason};
+use super::reply::{LogprobsReply, completion_id, finish_reason, skill};
 use crate::follow::answer::{AnswerStep, Delta, Piece};
 use crate::follow::{AnswerStream, Call};
 use crate::refusal::Refusal;
@@ -28,6 +28,9 @@ struct Chunk<'a> {
     /// Missing if no usage was requested, `null` in all chunks but the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<UsageReply>>,
+    /// What a skill read in the answer; in the chunks that end it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skill: Option<&'a Value>,
 }
 
 #[derive(Serialize)]
@@ -52,6 +55,8 @@ struct ChatStream {
     created: u64,
     model: ModelId,
     include_usage: bool,
+    /// What a skill read in the answer, while the chunks that end it are written.
+    skill: Option<Value>,
     /// By the index of the answer.
     written: Vec<Written>,
 }
@@ -69,6 +74,7 @@ pub(super) async fn respond(
         created: Timestamp::now().as_millis() / 1000,
         model,
         include_usage,
+        skill: None,
         written: vec![Written::default(); usize::from(Task::MAX_N)],
     };
     Ok(sse::respond(head.response(), stream))
@@ -82,11 +88,13 @@ impl Frames for ChatStream {
             AnswerStep::Silence => frames.push_str(sse::KEEP_ALIVE),
             AnswerStep::Ended { rest, answers, snapshot } => {
                 self.push_deltas(&mut frames, &rest);
+                self.skill = skill(&snapshot);
                 for (index, answer) in answers.iter().enumerate() {
                     self.push_role(&mut frames, index);
                     let reason = finish_reason(answer.finish, !answer.calls.is_empty());
                     self.push(&mut frames, index, json!({}), &[], Some(reason));
                 }
+                self.skill = None;
                 if self.include_usage {
                     let usage = snapshot.outcome.map(|outcome| outcome.usage()).unwrap_or_default();
                     self.push_chunk(&mut frames, &[], Some(Some(usage.into())));
@@ -173,6 +181,7 @@ impl ChatStream {
                 system_fingerprint: FINGERPRINT,
                 choices,
                 usage,
+                skill: self.skill.as_ref(),
             },
         );
     }

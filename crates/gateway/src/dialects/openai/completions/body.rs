@@ -76,9 +76,12 @@ impl CompletionRequest {
         let include_usage = include_usage.and_then(Value::as_bool).unwrap_or(false);
         let n = u8::try_from(n).unwrap_or(Task::MAX_N);
         let base = Order {
+            skill: None,
             kind: TaskKind::Generate,
             n,
             prompt: Prompt::default(),
+            images: Default::default(),
+            pixels: Default::default(),
             max_tokens: sampled.max_tokens,
             stop: sampled.stop,
             sampling: sampled.sampling,

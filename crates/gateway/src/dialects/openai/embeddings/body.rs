@@ -46,9 +46,12 @@ impl EmbeddingRequest {
         let dimensions = fields.integer("dimensions", 1..=MAX_DIMENSIONS);
         let dimensions = dimensions.and_then(|dimensions| u32::try_from(dimensions).ok());
         let order = Order {
+            skill: None,
             kind: TaskKind::Embed { inputs, dimensions },
             n: 1,
             prompt: Prompt::default(),
+            images: Default::default(),
+            pixels: Default::default(),
             max_tokens: 0,
             stop: Vec::new(),
             sampling: Sampling::default(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::query::invalid;
-use super::{UPLOADS, ttl, wrong_ttl};
+use super::{UPLOADS, USER_DATA, ttl, wrong_ttl};
 use crate::refusal::Refusal;
 use crate::validate::{FieldError, echo};
 
@@ -13,6 +13,8 @@ pub(super) struct Form {
     purpose: Option<String>,
     anchor: Option<String>,
     seconds: Option<String>,
+    /// The time for which the file is kept, unless the form says so.
+    ttl: Option<Duration>,
 }
 
 /// The fields of a complete form.
@@ -23,6 +25,11 @@ pub(super) struct Wishes {
 }
 
 impl Form {
+    /// Starts a form without a purpose of its own.
+    pub(super) fn of_user_data(ttl: Option<Duration>) -> Self {
+        Self { purpose: Some(USER_DATA.to_owned()), ttl, ..Self::default() }
+    }
+
     /// Notes a field. Unknown ones are ignored.
     pub(super) fn set(&mut self, name: &str, value: String) {
         match name {
@@ -53,7 +60,7 @@ impl Form {
             return Err(invalid("body", "purpose", "missing", message));
         };
         if self.anchor.is_none() && self.seconds.is_none() {
-            return Ok(Wishes { purpose, ttl: None });
+            return Ok(Wishes { purpose, ttl: self.ttl });
         }
         let wrong = |name: &str, kind, message: String| {
             let loc = ["body".into(), "expires_after".into(), name.into()];

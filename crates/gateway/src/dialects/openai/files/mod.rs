@@ -18,6 +18,7 @@ use queue::{BlobPage, FoundBlob};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub(in crate::dialects) use self::upload::store_any;
 use super::query;
 use crate::extract::{Caller, Submitter};
 use crate::middleware::log;
@@ -30,10 +31,12 @@ use crate::validate::{Loc, echo};
 /// The purpose of a file of requests.
 pub(super) const BATCH: &str = "batch";
 /// The purposes of uploads.
-const UPLOADS: [&str; 6] = ["assistants", BATCH, "evals", "fine-tune", "user_data", "vision"];
+const UPLOADS: [&str; 6] = ["assistants", BATCH, "evals", "fine-tune", USER_DATA, "vision"];
+/// The purpose of files that requests name.
+const USER_DATA: &str = "user_data";
 /// The range of the time for which a client may have files kept, in seconds.
-const MIN_TTL_S: u64 = 60 * 60;
-const MAX_TTL_S: u64 = 30 * 24 * 60 * 60;
+pub(in crate::dialects) const MIN_TTL_S: u64 = 60 * 60;
+pub(in crate::dialects) const MAX_TTL_S: u64 = 30 * 24 * 60 * 60;
 /// The number of files of a page, which is also the largest.
 const PAGE: usize = 10_000;
 /// The number of files that are read at once, since the queue does nothing else meanwhile.
@@ -104,11 +107,16 @@ async fn content(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let found = find(&state, caller.tenant(), &name).await?;
+    Ok(attachment(found, name.into_inner()))
+}
+
+/// Responds with the bytes of a file. `name` is its file name if it has none.
+pub(in crate::dialects) fn attachment(found: FoundBlob, name: String) -> HttpResponse {
     let media_type = match found.blob.media_type.as_str() {
         "" => "application/octet-stream",
         other => other,
     };
-    let filename = found.blob.filename.clone().unwrap_or_else(|| name.into_inner());
+    let filename = found.blob.filename.clone().unwrap_or(name);
     let filename = match filename.is_ascii() {
         true => DispositionParam::Filename(filename),
         false => DispositionParam::FilenameExt(ExtendedValue {
@@ -119,10 +127,10 @@ async fn content(
     };
     let disposition =
         ContentDisposition { disposition: DispositionType::Attachment, parameters: vec![filename] };
-    Ok(HttpResponse::Ok()
+    HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, media_type))
         .insert_header(disposition)
-        .body(SizedStream::new(found.blob.size, found.read())))
+        .body(SizedStream::new(found.blob.size, found.read()))
 }
 
 /// Deletes a file.
@@ -148,7 +156,7 @@ async fn find(state: &State, tenant: &TenantId, name: &str) -> Result<FoundBlob,
 }
 
 /// Returns the id of a file, from that of its blob.
-pub(super) fn file_id(id: BlobId) -> String {
+pub(in crate::dialects) fn file_id(id: BlobId) -> String {
     format!("file-{}", id.as_uuid().simple())
 }
 

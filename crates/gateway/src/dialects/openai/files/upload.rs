@@ -2,25 +2,22 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_multipart::{Field, Multipart, MultipartError};
-use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ContentDisposition, HeaderMap};
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures::stream::{self, Stream, TryStreamExt};
 use protocol::BlobId;
-use queue::{BlobError, NewBlob};
-use tokio::time::{Duration, Instant, Sleep, sleep};
+use queue::{Blob, BlobError, NewBlob};
 
 use super::super::query::invalid;
 use super::form::Form;
-use super::reply;
+use super::{USER_DATA, reply};
 use crate::extract::Submitter;
+use crate::form::{Patient, is_form, unreadable};
 use crate::refusal::Refusal;
 use crate::state::State;
 
@@ -30,9 +27,8 @@ const MAX_FIELD: usize = 4 * 1024;
 const FORM_BYTES: u64 = 64 * 1024;
 /// Maximum length of a file's name, in characters.
 const MAX_NAME: usize = 255;
-/// Maximum number of bytes of a refused upload that are read and discarded, for clients that write all of it
-/// before they read.
-const MAX_DRAIN_BYTES: usize = 16 * 1024 * 1024;
+/// The number of bytes by which an image is recognized.
+const HEAD: usize = 64;
 
 /// Stores an uploaded file.
 pub(super) async fn create(
@@ -41,27 +37,87 @@ pub(super) async fn create(
     payload: Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let payload = Patient::new(payload, state.options.client_timeout);
-    let stored = store(&caller, request.headers(), payload.clone(), &state).await;
-    if stored.is_err() {
-        payload.drain().await;
-    }
-    Ok(HttpResponse::Ok().json(reply::file(&stored?)))
+    let form = Form::default();
+    let stored = store(&caller, request.headers(), payload, &state, form).await?;
+    Ok(HttpResponse::Ok().json(reply::file(&stored)))
 }
 
-async fn store(
+/// Stores an upload of any kind for `user_data`: a form with a file, or the bytes of one.
+pub(in crate::dialects) async fn store_any(
+    caller: &Submitter,
+    request: &HttpRequest,
+    payload: Payload,
+    state: &State,
+    ttl: Option<Duration>,
+) -> Result<Blob, Refusal> {
+    let headers = request.headers();
+    if is_form(headers) {
+        return store(caller, headers, payload, state, Form::of_user_data(ttl)).await;
+    }
+    Patient::read(payload, state.options.client_timeout, async |payload| {
+        store_bytes(caller, headers, payload, state, ttl).await
+    })
+    .await
+}
+
+/// Stores a body that is the file itself.
+async fn store_bytes(
     caller: &Submitter,
     headers: &HeaderMap,
     payload: Patient,
     state: &State,
-) -> Result<queue::Blob, Refusal> {
-    let max = state.blobs.limits().max_bytes;
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > max.saturating_add(FORM_BYTES)) {
-        return Err(too_large(max));
+    ttl: Option<Duration>,
+) -> Result<Blob, Refusal> {
+    let length = check_length(headers, state, 0)?;
+    if length == Some(0) {
+        return Err(invalid(
+            "body",
+            "file",
+            "missing",
+            "the body is empty: send the bytes of a file",
+        ));
     }
+    let media_type = headers.get(CONTENT_TYPE).and_then(|given| given.to_str().ok());
+    let new = NewBlob {
+        tenant: caller.tenant().clone(),
+        purpose: USER_DATA.to_owned(),
+        media_type: media_type
+            .filter(|given| given.len() <= MAX_NAME)
+            .unwrap_or_default()
+            .to_owned(),
+        filename: None,
+        ttl,
+        announced: length,
+    };
+    let body = payload.map_err(|error| unreadable(MultipartError::Payload(error), "file"));
+    put(state, new, body, Ok).await
+}
+
+/// Stores the file of a form, and discards the rest of a body that is refused.
+async fn store(
+    caller: &Submitter,
+    headers: &HeaderMap,
+    payload: Payload,
+    state: &State,
+    form: Form,
+) -> Result<Blob, Refusal> {
+    Patient::read(payload, state.options.client_timeout, async |payload| {
+        store_form(caller, headers, payload, state, form).await
+    })
+    .await
+}
+
+async fn store_form(
+    caller: &Submitter,
+    headers: &HeaderMap,
+    payload: Patient,
+    state: &State,
+    form: Form,
+) -> Result<Blob, Refusal> {
+    let max = state.blobs.limits().max_bytes;
+    let length = check_length(headers, state, FORM_BYTES)?;
     require_form(headers)?;
-    let form = Rc::new(RefCell::new(Form::default()));
+    let form = Rc::new(RefCell::new(form));
     let mut upload = Upload { parts: Multipart::new(headers, payload), file: None, form };
     let Some(file) = upload.next_file().await? else {
         return Err(invalid("body", "file", "missing", "this field is required: a file"));
@@ -75,22 +131,54 @@ async fn store(
         announced: length.map(|length| length.min(max)),
     };
     upload.file = Some(file);
+    let form = Rc::clone(&upload.form);
+    let body = stream::try_unfold(upload, |mut upload| async move {
+        Ok(upload.next_piece().await?.map(|piece| (piece, upload)))
+    });
+    let amend = |new: NewBlob| {
+        let wishes = form.borrow().finish()?;
+        Ok(NewBlob { purpose: wishes.purpose, ttl: wishes.ttl, ..new })
+    };
+    put(state, new, body, amend).await
+}
 
+/// Returns the length of a body, unless it is not known or exceeds that of a blob by more than `beside`.
+fn check_length(headers: &HeaderMap, state: &State, beside: u64) -> Result<Option<u64>, Refusal> {
+    let max = state.blobs.limits().max_bytes;
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    match length {
+        Some(length) if length > max.saturating_add(beside) => Err(too_large(max)),
+        length => Ok(length),
+    }
+}
+
+/// Stores a body. The media type of an image is that of its content; `amend` changes the other properties when all
+/// bytes were read.
+async fn put(
+    state: &State,
+    new: NewBlob,
+    body: impl Stream<Item = Result<Bytes, Refusal>>,
+    amend: impl FnOnce(NewBlob) -> Result<NewBlob, Refusal>,
+) -> Result<Blob, Refusal> {
     // Errors of the body must be Send, which those of its reader are not.
     let broken: Rc<RefCell<Option<Refusal>>> = Rc::default();
     let note = |refusal: Refusal| {
         *broken.borrow_mut() = Some(refusal);
         Broken
     };
-    let form = Rc::clone(&upload.form);
-    let body = stream::try_unfold(upload, |mut upload| async move {
-        Ok(upload.next_piece().await?.map(|piece| (piece, upload)))
+    let head: RefCell<Vec<u8>> = RefCell::default();
+    let body = body.map_err(note).inspect_ok(|piece| {
+        let mut head = head.borrow_mut();
+        let missing = HEAD.saturating_sub(head.len()).min(piece.len());
+        head.extend_from_slice(&piece[..missing]);
     });
     let amend = |new: NewBlob| {
-        let wishes = form.borrow().finish().map_err(note)?;
-        Ok(NewBlob { purpose: wishes.purpose, ttl: wishes.ttl, ..new })
+        let new = amend(new).map_err(note)?;
+        let kind = media::Kind::of(&head.borrow()).ok();
+        let media_type = kind.map_or(new.media_type, |kind| kind.media_type().to_owned());
+        Ok(NewBlob { media_type, ..new })
     };
-    let stored = state.blobs.put_amended(BlobId::new(), new, body.map_err(note), amend).await;
+    let stored = state.blobs.put_amended(BlobId::new(), new, body, amend).await;
     stored.map_err(|error| match (broken.take(), error) {
         (Some(refusal), _) => refusal,
         (None, BlobError::TooLarge { limit }) => too_large(limit),
@@ -107,11 +195,8 @@ fn too_large(limit: u64) -> Refusal {
     Refusal::body_too_large(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-/// Checks that the body is a form.
 fn require_form(headers: &HeaderMap) -> Result<(), Refusal> {
-    let given = headers.get(CONTENT_TYPE).and_then(|given| given.to_str().ok());
-    let essence = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("multipart/form-data") {
+    if is_form(headers) {
         return Ok(());
     }
     Err(Refusal::unsupported_media_type(
@@ -132,7 +217,9 @@ struct Upload {
 impl Upload {
     /// Reads fields up to a file.
     async fn next_file(&mut self) -> Result<Option<Field>, Refusal> {
-        while let Some(mut field) = self.parts.try_next().await.map_err(unreadable)? {
+        while let Some(mut field) =
+            self.parts.try_next().await.map_err(|error| unreadable(error, "file"))?
+        {
             let name = field.name().unwrap_or_default().to_owned();
             if name == "file" {
                 self.form.borrow().check()?;
@@ -142,7 +229,7 @@ impl Upload {
                 let message = format!("a field of a form may have {MAX_FIELD} bytes");
                 invalid("body", &crate::validate::echo(&name), "string_too_long", message)
             })?;
-            let value = value.map_err(unreadable)?;
+            let value = value.map_err(|error| unreadable(error, "file"))?;
             let value = String::from_utf8_lossy(&value).into_owned();
             self.form.borrow_mut().set(&name, value);
         }
@@ -152,7 +239,7 @@ impl Upload {
     /// Returns the next piece of the file. Behind the last, reads the rest of the form.
     async fn next_piece(&mut self) -> Result<Option<Bytes>, Refusal> {
         if let Some(file) = &mut self.file {
-            if let Some(piece) = file.try_next().await.map_err(unreadable)? {
+            if let Some(piece) = file.try_next().await.map_err(|error| unreadable(error, "file"))? {
                 return Ok(Some(piece));
             }
             self.file = None;
@@ -160,21 +247,6 @@ impl Upload {
         match self.next_file().await? {
             None => Ok(None),
             Some(_) => Err(invalid("body", "file", "value_error", "an upload has one file")),
-        }
-    }
-}
-
-fn unreadable(error: MultipartError) -> Refusal {
-    match error {
-        MultipartError::Payload(PayloadError::Io(error))
-            if error.kind() == io::ErrorKind::TimedOut =>
-        {
-            Refusal::body_timeout()
-        }
-        MultipartError::Payload(error) => Refusal::body_broken(&error),
-        error => {
-            let message = format!("the form is malformed: {error}");
-            invalid("body", "file", "value_error", message)
         }
     }
 }
@@ -207,51 +279,3 @@ impl fmt::Display for Broken {
 }
 
 impl std::error::Error for Broken {}
-
-/// A body, each piece of which must arrive in time. Clones read from the same body.
-#[derive(Clone)]
-struct Patient(Rc<RefCell<Waiting>>);
-
-struct Waiting {
-    payload: Payload,
-    patience: Duration,
-    /// When the patience ends, while a piece is waited for.
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patient {
-    fn new(payload: Payload, patience: Duration) -> Self {
-        Self(Rc::new(RefCell::new(Waiting { payload, patience, deadline: None })))
-    }
-
-    /// Reads and discards the rest, within bounds.
-    async fn drain(mut self) {
-        let until = Instant::now() + self.0.borrow().patience;
-        let mut drained = 0;
-        while let Some(Ok(piece)) = self.next().await {
-            drained += piece.len();
-            if drained > MAX_DRAIN_BYTES || Instant::now() > until {
-                return;
-            }
-        }
-    }
-}
-
-impl Stream for Patient {
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut waiting = self.0.borrow_mut();
-        if let Poll::Ready(piece) = waiting.payload.poll_next_unpin(context) {
-            waiting.deadline = None;
-            return Poll::Ready(piece);
-        }
-        let patience = waiting.patience;
-        let deadline = waiting.deadline.get_or_insert_with(|| Box::pin(sleep(patience)));
-        if deadline.as_mut().poll(context).is_pending() {
-            return Poll::Pending;
-        }
-        let error = io::Error::from(io::ErrorKind::TimedOut);
-        Poll::Ready(Some(Err(PayloadError::Io(error))))
-    }
-}

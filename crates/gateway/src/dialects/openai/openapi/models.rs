@@ -41,6 +41,11 @@ fn model() -> Value {
                 "type": "integer",
                 "description": "The maximum number of tokens of prompt and answer together.",
             },
+            "input_modalities": {
+                "type": "array",
+                "items": {"enum": ["text", "image"]},
+                "description": "What it takes, once it was loaded.",
+            },
             "max_model_len": {"type": "integer", "description": "The same as `context_length`."},
         },
     })

@@ -221,12 +221,23 @@ fn tool() -> Value {
 }
 
 fn input_item() -> Value {
-    let part = json!({
+    let text = json!({
         "type": "object",
         "required": ["type", "text"],
         "properties": {"type": {"enum": ["input_text", "output_text"]}, "text": {"type": "string"}},
     });
-    let content = json!({"anyOf": [{"type": "string"}, {"type": "array", "items": part}]});
+    let image = json!({
+        "type": "object",
+        "required": ["type"],
+        "properties": {
+            "type": {"const": "input_image"},
+            "image_url": fields::text(fields::IMAGE),
+            "file_id": fields::text("The id of a file or blob, in the place of `image_url`."),
+            "detail": {"enum": ["auto", "low", "high"]},
+        },
+    });
+    let parts = json!({"type": "array", "items": {"anyOf": [text, image]}});
+    let content = json!({"anyOf": [{"type": "string"}, parts]});
     json!({"anyOf": [
         {
             "type": "object",

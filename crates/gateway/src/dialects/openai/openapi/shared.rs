@@ -97,13 +97,24 @@ pub(super) fn top_logprobs() -> Value {
 }
 
 fn message() -> Value {
-    let part = json!({
+    let text = fields::text_part();
+    let image = json!({
         "type": "object",
-        "required": ["type", "text"],
-        "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+        "required": ["type", "image_url"],
+        "properties": {
+            "type": {"const": "image_url"},
+            "image_url": {
+                "type": "object",
+                "required": ["url"],
+                "properties": {
+                    "url": {"type": "string", "description": fields::IMAGE},
+                    "detail": {"enum": ["auto", "low", "high"]},
+                },
+            },
+        },
     });
     let content = json!({"anyOf": [
-        {"type": "string"}, {"type": "array", "items": part}, {"type": "null"},
+        {"type": "string"}, {"type": "array", "items": {"anyOf": [text, image]}}, {"type": "null"},
     ]});
     json!({
         "type": "object",
@@ -111,7 +122,7 @@ fn message() -> Value {
         "required": ["role"],
         "properties": {
             "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
-            "content": described("The text, or parts with text.", content),
+            "content": described("The text, or parts with text and (in messages of users and tools) images.", content),
             "name": fields::text("The name of the participant."),
             "reasoning_content": fields::text("The assistant's reasoning; `reasoning` is the same."),
             "tool_calls": described(

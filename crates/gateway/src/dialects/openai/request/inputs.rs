@@ -79,7 +79,7 @@ fn bytes(prompt: &Prompt) -> usize {
     match prompt {
         Prompt::Raw(text) => text.len(),
         Prompt::Tokens(ids) => ids.len() * TOKEN_BYTES,
-        Prompt::Chat(_) | Prompt::Continued(_) => 0,
+        Prompt::Chat(_) | Prompt::Continued(_) | Prompt::RawImages { .. } => 0,
     }
 }
 

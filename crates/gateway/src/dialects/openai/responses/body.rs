@@ -12,6 +12,7 @@ use super::stored::Stored;
 use crate::options::Options;
 use crate::order::Order;
 use crate::validate::fields::Fields;
+use crate::validate::images::ImageReader;
 use crate::validate::{FieldError, webhook};
 
 /// The value of `include` that asks for logprobs.
@@ -40,8 +41,10 @@ impl ResponseRequest {
         options: &Options,
     ) -> Result<Self, Vec<FieldError>> {
         let mut fields = Fields::lenient(body)?;
-        let items = input(&mut fields, body, model.as_str(), earlier);
-        let messages = messages(&mut fields, &items, options.max_prompt_bytes);
+        let mut images = ImageReader::new(options.images);
+        let items = input(&mut fields, &mut images, body, model.as_str(), earlier);
+        let messages = messages(&mut fields, &mut images, &items, options.max_prompt_bytes);
+        let (images, pixels) = images.finish(&mut fields);
         let logprobs = logprobs(&mut fields);
         let most = options.max_new_tokens;
         let sampled = sampling::read(&mut fields, &["max_output_tokens"], most, logprobs);
@@ -76,9 +79,12 @@ impl ResponseRequest {
             webhook::read(&mut fields, field, form, options.guard())
         };
         let order = Order {
+            skill: None,
             kind: TaskKind::Generate,
             n: 1,
             prompt: Prompt::Chat(messages),
+            images,
+            pixels,
             max_tokens: sampled.max_tokens,
             stop: sampled.stop,
             sampling: sampled.sampling,
@@ -103,7 +109,13 @@ impl ResponseRequest {
 
 /// Reads the input, after the `earlier` items. A body without any input is accepted only if it has
 /// nothing else either.
-fn input(fields: &mut Fields<'_>, body: &Value, model: &str, earlier: Vec<Value>) -> Vec<Value> {
+fn input(
+    fields: &mut Fields<'_>,
+    images: &mut ImageReader,
+    body: &Value,
+    model: &str,
+    earlier: Vec<Value>,
+) -> Vec<Value> {
     let is_bare = body.as_object().is_some_and(|body| body.keys().all(|name| name == "stream"));
     if is_bare {
         return vec![items::user("")];
@@ -111,18 +123,24 @@ fn input(fields: &mut Fields<'_>, body: &Value, model: &str, earlier: Vec<Value>
     fields.required("model", "the name of a model");
     let mut items = earlier;
     if let Some(input) = fields.required("input", "a string or an array of items") {
-        items.extend(items::read(fields, input, model));
+        items.extend(items::read(fields, images, input, model));
     }
     items
 }
 
 /// Converts the instructions and the items to messages, with those of the system at the front.
-fn messages(fields: &mut Fields<'_>, items: &[Value], max_bytes: usize) -> Vec<Message> {
+fn messages(
+    fields: &mut Fields<'_>,
+    images: &mut ImageReader,
+    items: &[Value],
+    max_bytes: usize,
+) -> Vec<Message> {
     let instructions = fields.get("instructions");
     let instructions = instructions.and_then(|text| fields.text("instructions", text));
     let instructions = instructions.filter(|text| !text.is_empty());
     let instructions = instructions.map(|text| Message::new(Role::System, text));
-    let messages: Vec<Message> = instructions.into_iter().chain(items::messages(items)).collect();
+    let messages: Vec<Message> =
+        instructions.into_iter().chain(items::messages(items, images)).collect();
     let bytes: usize = messages.iter().map(text_bytes).sum();
     if bytes > max_bytes {
         let message = format!(

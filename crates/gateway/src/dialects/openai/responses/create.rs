@@ -9,11 +9,13 @@ use queue::Idempotency;
 use serde_json::Value;
 
 use super::body::ResponseRequest;
+use super::items;
 use super::reply::{self, Progress};
 use super::stored::Stored;
 use super::{request, stream, task_id_of};
 use crate::batches::LineRequest;
 use crate::body::read_chat;
+use crate::dialects::openai::files::file_id;
 use crate::dialects::openai::query::invalid;
 use crate::extract::Submitter;
 use crate::follow::Call;
@@ -35,13 +37,15 @@ pub(super) async fn create(
     let state = state.into_inner();
     let tenant = caller.tenant();
     let (asked, idempotency) = read(tenant, &request, payload, &state, "responses").await?;
-    let ResponseRequest { order, stream, is_stored, stored } = asked;
+    let ResponseRequest { order, stream, is_stored, mut stored } = asked;
     let ttl_s = order.queueing.result_ttl_s;
     let mut call = Call::submit(&request, &state, &caller, order, idempotency, began).await?;
     let task_id = call.head.submitted.task_id;
     let is_new = call.head.submitted.created;
     // If this fails, dropping the call cancels the task.
     if is_new && is_stored {
+        let files: Vec<String> = call.head.images.iter().map(|id| file_id(*id)).collect();
+        items::name_images(&mut stored.items, &files);
         stored.save(&state, tenant, task_id, ttl_s).await?;
     }
     let echo = stored.echo;
@@ -104,11 +108,11 @@ pub(super) async fn read(
     state: &Arc<State>,
     route: &'static str,
 ) -> Result<(ResponseRequest, Option<Idempotency>), Refusal> {
-    let options = &state.options;
-    let body = read_chat(request, payload, options).await?;
+    let body = read_chat(request, payload, state).await?;
     let model = state.resolve(request::model_name(&body)?).await?;
-    let asked = parse(state, tenant, &body, model).await?;
+    let mut asked = parse(state, tenant, &body, model).await?;
     let idempotency = idempotency::of(request.headers(), route, &body)?;
+    body.leave_to(&mut asked.order);
     Ok((asked, idempotency))
 }
 

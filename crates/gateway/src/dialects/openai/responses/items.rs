@@ -7,10 +7,13 @@ use uuid::Uuid;
 
 use super::super::request::messages::call_of;
 use crate::validate::fields::Fields;
+use crate::validate::images::{self, ImageProblem, ImageReader};
 use crate::validate::{Loc, echo, type_name};
 
 /// The field with the items.
 const FIELD: &str = "input";
+/// The field of a part that has the index of its image, until that is stored.
+const PENDING: &str = "pending";
 
 /// A problem within an item.
 struct Problem {
@@ -26,7 +29,12 @@ impl Problem {
 }
 
 /// Reads `input`: a text of the user, or items. `model` is named if a part needs another one.
-pub(super) fn read(fields: &mut Fields<'_>, input: &Value, model: &str) -> Vec<Value> {
+pub(super) fn read(
+    fields: &mut Fields<'_>,
+    images: &mut ImageReader,
+    input: &Value,
+    model: &str,
+) -> Vec<Value> {
     let list = match input {
         Value::String(text) => return vec![user(text)],
         Value::Array(list) => list,
@@ -39,10 +47,13 @@ pub(super) fn read(fields: &mut Fields<'_>, input: &Value, model: &str) -> Vec<V
     };
     let mut items = Vec::with_capacity(list.len());
     for (index, value) in list.iter().enumerate() {
-        match item(value, model) {
+        let mut path: Vec<Loc> = vec![FIELD.into(), index.into()];
+        let mark = images.mark();
+        let read = item(value, images, model);
+        images.place(mark, &path);
+        match read {
             Ok(item) => items.push(item),
             Err(problem) => {
-                let mut path: Vec<Loc> = vec![FIELD.into(), index.into()];
                 path.extend(problem.path);
                 fields.problem_within(&path, problem.kind, problem.message);
             }
@@ -63,7 +74,7 @@ fn new_id(prefix: &str) -> String {
     format!("{prefix}_{}", Uuid::now_v7().simple())
 }
 
-fn item(value: &Value, model: &str) -> Result<Value, Problem> {
+fn item(value: &Value, images: &mut ImageReader, model: &str) -> Result<Value, Problem> {
     let Some(map) = value.as_object() else {
         let message = format!("expected an item, an object, got {}", type_name(value));
         return Err(Problem::new(&[], "dict_type", message));
@@ -79,7 +90,7 @@ fn item(value: &Value, model: &str) -> Result<Value, Problem> {
     let mut item = map.clone();
     let prefix = match kind {
         "message" => {
-            read_message(&mut item, model)?;
+            read_message(&mut item, images, model)?;
             "msg"
         }
         "function_call" => {
@@ -94,7 +105,7 @@ fn item(value: &Value, model: &str) -> Result<Value, Problem> {
         }
         "function_call_output" => {
             require_text(&item, "call_id")?;
-            check_parts(&["output".into()], item.get("output"), model)?;
+            read_parts("output", item.get_mut("output"), Some(images), model)?;
             "fco"
         }
         "reasoning" => {
@@ -137,14 +148,19 @@ fn require_text(item: &Map<String, Value>, name: &str) -> Result<(), Problem> {
     }
 }
 
-fn read_message(item: &mut Map<String, Value>, model: &str) -> Result<(), Problem> {
+fn read_message(
+    item: &mut Map<String, Value>,
+    images: &mut ImageReader,
+    model: &str,
+) -> Result<(), Problem> {
     let role = item.get("role").and_then(Value::as_str).unwrap_or_default();
     if !["system", "developer", "user", "assistant"].contains(&role) {
         let message = format!("must be system, developer, user or assistant, is '{}'", echo(role));
         return Err(Problem::new(&["role".into()], "enum", message));
     }
     let is_answer = role == "assistant";
-    check_parts(&["content".into()], item.get("content"), model)?;
+    let images = (role == "user").then_some(images);
+    read_parts("content", item.get_mut("content"), images, model)?;
     let part = |text: &str| {
         if is_answer {
             json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
@@ -167,26 +183,46 @@ fn read_message(item: &mut Map<String, Value>, model: &str) -> Result<(), Proble
     Ok(())
 }
 
-/// Checks that a content is nothing, a string, or parts with text.
-fn check_parts(path: &[Loc], content: Option<&Value>, model: &str) -> Result<(), Problem> {
+/// Checks that a content is nothing, a string, or parts with text or (with `images`) images. Those are collected, and
+/// their parts name them by [`PENDING`].
+fn read_parts(
+    name: &str,
+    content: Option<&mut Value>,
+    mut images: Option<&mut ImageReader>,
+    model: &str,
+) -> Result<(), Problem> {
     let parts = match content {
         None | Some(Value::Null | Value::String(_)) => return Ok(()),
         Some(Value::Array(parts)) => parts,
         Some(other) => {
             let message =
                 format!("expected a string or an array of parts, got {}", type_name(other));
-            return Err(Problem::new(path, "string_type", message));
+            return Err(Problem::new(&[name.into()], "string_type", message));
         }
     };
-    for (index, part) in parts.iter().enumerate() {
+    for (index, part) in parts.iter_mut().enumerate() {
         if text_of(part).is_some() {
             continue;
         }
-        let (kind, message) = match part.get("type").and_then(Value::as_str) {
-            Some("input_image" | "image_url" | "image") => {
-                ("value_error", format!("the model '{model}' takes no images: send text"))
-            }
-            Some("input_file" | "file" | "input_audio" | "audio") => {
+        let path: [Loc; 2] = [name.into(), index.into()];
+        let (kind, message) = match (part.get("type").and_then(Value::as_str), part.as_object()) {
+            (Some("input_image" | "image_url" | "image"), Some(map)) => match &mut images {
+                None => ("value_error", images::misplaced("assistant or system")),
+                Some(images) => {
+                    let mark = images.mark();
+                    let read = images.openai_part(map);
+                    images.place(mark, &path);
+                    let Part::Image { blob } = read.map_err(|problem| within(&path, problem))?
+                    else {
+                        continue;
+                    };
+                    let detail = map.get("detail").filter(|detail| !detail.is_null()).cloned();
+                    let detail = detail.unwrap_or_else(|| "auto".into());
+                    *part = json!({"type": "input_image", "detail": detail, PENDING: blob});
+                    continue;
+                }
+            },
+            (Some("input_file" | "file" | "input_audio" | "audio"), _) => {
                 ("value_error", format!("the model '{model}' takes text, and no audio or files"))
             }
             _ => {
@@ -194,10 +230,30 @@ fn check_parts(path: &[Loc], content: Option<&Value>, model: &str) -> Result<(),
                 ("literal_error", message.to_owned())
             }
         };
-        let path = [path, &[index.into()]].concat();
         return Err(Problem::new(&path, kind, message));
     }
     Ok(())
+}
+
+fn within(path: &[Loc], problem: ImageProblem) -> Problem {
+    let ImageProblem { path: rest, kind, message } = problem;
+    Problem { path: [path, &rest].concat(), kind, message }
+}
+
+/// Names the images that [`read`] collected by the files in which they are stored, in their order.
+pub(super) fn name_images(items: &mut [Value], files: &[String]) {
+    for item in items {
+        for field in ["content", "output"] {
+            let parts = item.get_mut(field).and_then(Value::as_array_mut);
+            for part in parts.into_iter().flatten().filter_map(Value::as_object_mut) {
+                let Some(index) = part.remove(PENDING) else { continue };
+                let index = index.as_str().and_then(|index| index.parse::<usize>().ok());
+                if let Some(file) = index.and_then(|index| files.get(index)) {
+                    part.insert("file_id".to_owned(), file.as_str().into());
+                }
+            }
+        }
+    }
 }
 
 /// Returns the text of a part, if it is one of text.
@@ -225,9 +281,34 @@ fn text(content: Option<&Value>) -> String {
     }
 }
 
+/// Returns the texts and images of a content, with successive texts joined by a line end.
+fn parts(content: Option<&Value>, images: &mut ImageReader) -> Vec<Part> {
+    let text = |text: &str| Part::Text { text: text.to_owned() };
+    let given = match content {
+        Some(Value::Array(parts)) => parts,
+        Some(Value::String(content)) => return vec![text(content)],
+        _ => return vec![text("")],
+    };
+    let read = given.iter().filter_map(|part| {
+        if let Some(content) = text_of(part) {
+            return Some(text(content));
+        }
+        if let Some(index) = part.get(PENDING).and_then(Value::as_str) {
+            return Some(Part::Image { blob: index.to_owned() });
+        }
+        // One of an earlier response, which was checked then.
+        let mark = images.mark();
+        let image = part.as_object().and_then(|part| images.openai_part(part).ok());
+        images.relocate(mark, &["previous_response_id".into()]);
+        image
+    });
+    let parts = images::join_texts(read.collect::<Vec<_>>());
+    if parts.is_empty() { vec![text("")] } else { parts }
+}
+
 /// Converts items that [`read`] returned, or that were sent as output, to messages. Successive items
 /// of an answer (reasoning, text, calls, in this order) are one message.
-pub(super) fn messages(items: &[Value]) -> Vec<Message> {
+pub(super) fn messages(items: &[Value], images: &mut ImageReader) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::with_capacity(items.len());
     for item in items {
         let field = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -246,22 +327,22 @@ pub(super) fn messages(items: &[Value]) -> Vec<Message> {
             }
             "function_call_output" => {
                 let call_id = Some(field("call_id").to_owned());
-                let part = Part::ToolResult { call_id, text: text(item.get("output")) };
-                messages.push(Message { role: Role::Tool, parts: vec![part], name: None });
+                let parts = images::result_parts(call_id, parts(item.get("output"), images));
+                messages.push(Message { role: Role::Tool, parts, name: None });
                 continue;
             }
             _ => {
-                let text = text(item.get("content"));
                 let role = match field("role") {
                     "system" | "developer" => Role::System,
                     "assistant" => Role::Assistant,
                     _ => Role::User,
                 };
                 if role != Role::Assistant {
-                    messages.push(Message::new(role, text));
+                    let parts = parts(item.get("content"), images);
+                    messages.push(Message { role, parts, name: None });
                     continue;
                 }
-                Part::Text { text }
+                Part::Text { text: text(item.get("content")) }
             }
         };
         match messages.last_mut() {
@@ -289,10 +370,14 @@ fn continues(message: &Message, part: &Part) -> bool {
 mod tests {
     use super::*;
 
+    fn reader() -> ImageReader {
+        ImageReader::new(Default::default())
+    }
+
     fn all(input: &Value) -> Result<Vec<Value>, String> {
         let body = json!({});
         let mut fields = Fields::lenient(&body).unwrap();
-        let items = read(&mut fields, input, "demo");
+        let items = read(&mut fields, &mut reader(), input, "demo");
         match fields.finish(Some(())) {
             Ok(()) => Ok(items),
             Err(problems) => Err(format!("{:?}: {}", problems[0].loc, problems[0].message)),
@@ -319,7 +404,7 @@ mod tests {
         }
         assert_eq!(items[3]["phase"], "commentary");
         assert_eq!(items[5]["arguments"], "{}");
-        let messages = messages(&items);
+        let messages = messages(&items, &mut reader());
         let roles: Vec<_> = messages.iter().map(|message| message.role).collect();
         let expected = [Role::System, Role::User, Role::Assistant, Role::Tool, Role::Tool];
         assert_eq!(roles, expected);
@@ -347,7 +432,7 @@ mod tests {
             {"type": "reasoning", "encrypted_content": "x"},
         ]))
         .unwrap();
-        assert_eq!(messages(&items).len(), 2);
+        assert_eq!(messages(&items, &mut reader()).len(), 2);
     }
 
     #[test]
@@ -359,7 +444,7 @@ mod tests {
             (json!([{"role": "robot"}]), "'robot'"),
             (json!([{"type": "computer_call"}]), "not supported"),
             (json!([{"type": "function_call", "call_id": "c"}]), r#"Name("name")"#),
-            (json!([{"role": "user", "content": [{"type": "input_image"}]}]), "no images"),
+            (json!([{"role": "user", "content": [{"type": "input_image"}]}]), "file"),
         ] {
             let problem = all(&input).unwrap_err();
             assert!(problem.contains(expected), "{problem}");

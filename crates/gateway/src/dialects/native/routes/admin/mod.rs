@@ -1,11 +1,14 @@
-//! Routes for operators, which require `ADMIN_API_KEY` or a key with the scope `admin`: overview, keys, pause, drain
-//! and dead letters.
+//! Routes for operators, which require `ADMIN_API_KEY` or a key with the scope `admin`: overview, tasks, keys, pause, drain,
+//! metrics and dead letters.
 //! Each change writes one line to `app.log`.
 
 pub(crate) mod dead_letters;
+pub(crate) mod history;
 pub(crate) mod keys;
+pub(crate) mod metrics;
 pub(crate) mod overview;
 pub(crate) mod pausing;
+pub(crate) mod tasks;
 pub(crate) mod usage;
 pub(crate) mod workers;
 
@@ -18,6 +21,8 @@ use crate::route::{get, post, reads, resource};
 pub(crate) fn configure(app: &mut ServiceConfig) {
     let log = log!("gateway.admin").with_client();
     app.service(get("/admin/overview", log, overview::overview))
+        .service(get("/admin/history", log, history::history))
+        .service(get("/metrics", log, metrics::metrics))
         .service(get("/admin/usage", log, usage::usage))
         .service(get("/admin/workers", log, workers::workers))
         .service(post("/admin/workers/{worker_id}/drain", log, workers::drain))
@@ -33,6 +38,8 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .route(web::delete().to(keys::revoke)),
         )
         .service(post("/admin/keys/{id}/rotate", log, keys::rotate))
+        .service(get("/admin/tasks", log, tasks::list))
+        .service(post("/admin/tasks/cancel", log, tasks::cancel))
         .service(post("/admin/pause", log, pausing::pause))
         .service(post("/admin/resume", log, pausing::resume))
         .service(

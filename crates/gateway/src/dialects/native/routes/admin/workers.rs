@@ -28,6 +28,7 @@ pub(super) async fn live_workers(state: &State) -> Result<Vec<WorkerReply>, Refu
 impl From<WorkerReport> for WorkerReply {
     fn from(report: WorkerReport) -> Self {
         Self {
+            deaf: report.is_deaf(),
             id: report.id.to_string(),
             host: report.host,
             pid: report.pid,

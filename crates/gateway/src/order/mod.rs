@@ -1,10 +1,17 @@
 //! [`Order`]: a validated request, in the form that every dialect submits.
 
+mod images;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::{AnswerForm, Lane, ModelId, Prompt, Sampling, TaskKind, Webhook};
+use protocol::{
+    AnswerForm, Lane, ModelId, PixelLimits, Prompt, Sampling, SkillUse, TaskKind, Webhook,
+};
 use queue::Start;
+
+pub use self::images::ImageRules;
+pub(crate) use self::images::{OrderImages, PendingImage, Room, Source};
 
 /// The retention time of a count's result, in seconds. Nobody but the waiting request reads it.
 const COUNT_TTL_S: u32 = 60;
@@ -18,6 +25,10 @@ pub struct Order {
     pub kind: TaskKind,
     /// The model's input.
     pub prompt: Prompt,
+    /// The images of the prompt.
+    pub images: OrderImages,
+    /// The sizes to which images are resized, as far as the request says.
+    pub pixels: PixelLimits,
     /// The number of answers to generate; at most [`protocol::Task::MAX_N`].
     pub n: u8,
     /// The maximum number of generated tokens of each answer.
@@ -26,6 +37,8 @@ pub struct Order {
     pub stop: Vec<String>,
     /// The sampling parameters that the request sets.
     pub sampling: Sampling,
+    /// The skill that has written the prompt, and how the answer is read.
+    pub skill: Option<SkillUse>,
     /// The form of the answer. `crate::submit` checks whether its constraint can be enforced.
     pub form: AnswerForm,
     /// The client's label for its end user.
