@@ -38,6 +38,10 @@ fn acts_and_refused_calls_have_their_lines() {
     assert!(paused.contains("] act=pause actor=env_"), "{paused}");
     assert!(paused.ends_with(" address=127.0.0.1 object=demo result=ok status=200"), "{paused}");
     line(&home, &["act=resume ", "result=ok"]);
+    cli.stdout(&["tasks", "cancel", "--model", "demo", "--older-than", "1h", "--dry-run"]);
+    line(&home, &["act=tasks.count ", "model:demo older_than:3600", "result=ok"]);
+    cli.stdout(&["tasks", "cancel", "--all", "--yes"]);
+    line(&home, &["act=tasks.cancel ", " object=all result=ok"]);
     let admin = Client::with_key(port, ADMIN_KEY);
     let evil = "x result=ok\n[2025-11-21 15:30:45] act=pause";
     assert_eq!(admin.post("/admin/pause", &json!({"model": evil})).status, 404);

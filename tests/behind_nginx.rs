@@ -173,7 +173,8 @@ fn documented_nginx_configuration_works() {
     assert!(!audit().contains("203.0.113.9"), "{}", audit());
 
     // Operators' routes are closed from outside, and open inside.
-    for path in ["/admin/overview", "/admin", "/admin/../admin/overview", "/%61dmin/overview"] {
+    let closed = ["/admin/overview", "/admin", "/admin/../admin/overview", "/%61dmin/overview"];
+    for path in closed.into_iter().chain(["/metrics", "/%6detrics"]) {
         let (status, body) = curl(path, ADMIN_KEY, &["--path-as-is"]);
         assert_eq!(status, 404, "{path}: {body}");
     }

@@ -64,6 +64,39 @@ fn a_paused_model_keeps_its_tasks_until_it_is_resumed() {
 }
 
 #[test]
+fn tasks_are_listed_and_queued_ones_are_cancelled_by_a_filter() {
+    let home = Home::new();
+    let (_up, client, cli) = up(&home);
+    let done = client.ask("What is a lease?");
+    client.wait_for_state(&done, "completed");
+    cli.stdout(&["pause", "demo"]);
+    let waiting = [client.ask("What is a lane?"), client.ask("What is a task?")];
+
+    let list = cli.stdout(&["tasks"]);
+    let ids: Vec<_> =
+        list.lines().skip(1).filter_map(|row| row.split_whitespace().next()).collect();
+    assert_eq!(ids, [&waiting[1], &waiting[0], &done], "{list}");
+    let completed = cli.json(&["tasks", "--state", "completed", "--newer-than", "1h", "--json"]);
+    assert_eq!(completed["tasks"][0]["task_id"], *done, "{completed}");
+    assert_eq!(completed["tasks"].as_array().map(Vec::len), Some(1), "{completed}");
+    assert!(cli.refusal(&["tasks", "--state", "running"]).contains("queued, delayed"));
+
+    assert!(cli.refusal(&["tasks", "cancel"]).contains("--all"));
+    let counted = cli.stdout(&["tasks", "cancel", "--model", "demo", "--dry-run"]);
+    assert_eq!(counted, format!("2 queued tasks\n{}\n{}", waiting[1], waiting[0]));
+    let unconfirmed = cli.refusal(&["tasks", "cancel", "--model", "demo"]);
+    assert!(unconfirmed.contains("--yes"), "without a terminal: {unconfirmed}");
+    assert_eq!(client.status(&waiting[0]), "queued");
+    let told = cli.stdout(&["tasks", "cancel", "--model", "demo", "--yes"]);
+    assert_eq!(told, "2 tasks cancelled");
+    for task in &waiting {
+        assert_eq!(client.status(task), "cancelled");
+    }
+    assert_eq!(client.status(&done), "completed");
+    assert_eq!(cli.stdout(&["tasks", "--state", "queued,delayed,processing"]), "no task matches");
+}
+
+#[test]
 fn a_snapshot_shows_the_queue_and_the_worker() {
     let home = Home::new();
     let (up, client, cli) = up(&home);

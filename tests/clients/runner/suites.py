@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import xml.etree.ElementTree as xml
 
 from .refusals import judge
@@ -128,13 +129,17 @@ def schemathesis(run: Run) -> Outcome:
         run.tools.python("sdks").with_name("schemathesis"), "run", f"{run.server.base}/openapi.json",
         "--url", run.server.base, "-H", f"Authorization: Bearer {run.server.key}", "--no-color",
         "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-        "--workers", "2", "--seed", "20260824", "--generation-database", "none", "--continue-on-failure",
+        "--workers", "1", "--seed", "20260824", "--generation-database", "none", "--continue-on-failure",
         "--request-timeout", "30", "--max-examples", cases or 40, "--warnings", "off",
         "--report", "junit", "--report-junit-path", run.reports / "schemathesis.xml",
     ]  # fmt: skip
     if cases is None:
         command += ["--phases", "examples,coverage,fuzzing", "--max-time", "80"]
-    done = execute(run, "schemathesis", command, 110 if cases is None else 6 * 3600)
+    # It keeps what it generated in its folder, and an earlier run's cases may not fit the document any more.
+    folder = run.reports / "schemathesis"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    done = execute(run, "schemathesis", command, 110 if cases is None else 6 * 3600, cwd=folder)
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     found = [line.strip() for line in lines if re.search(r"\d+ (generated|test cases|passed|found)", line)]
     summary = "; ".join(found[-3:]) or (lines[-1].strip("= ") if lines else "")
