@@ -147,7 +147,7 @@ pub(crate) fn file_of_schema(folder: &Path, version: usize) -> rusqlite::Connect
     for step in &steps[..version] {
         file.execute_batch(step).unwrap();
     }
-    file.pragma_update(None, "user_version", version).unwrap();
+    file.pragma_update(None, "user_version", i64::try_from(version).unwrap()).unwrap();
     file
 }
 
