@@ -48,6 +48,9 @@ pub fn run(
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(target: "service.process", "the limit of open files can't be raised: {error}");
     }
+    for note in &settings.notes {
+        tracing::info!(target: "service.settings", "{note}");
+    }
     for warning in settings.warnings() {
         tracing::warn!(target: "service.settings", "{warning}");
     }

@@ -31,7 +31,7 @@ impl DotEnv {
         let mut entries = Vec::new();
         for entry in &all {
             let place = || file::place(path, entry.line);
-            if !names::is_ours(&entry.name) {
+            if !names::is_known(&entry.name) {
                 let meant =
                     names::key_for_misspelling(&entry.name).filter(|key| !is_named(key.name));
                 problems.extend(meant.map(|key| {
@@ -60,10 +60,16 @@ impl DotEnv {
 
     /// Returns the value of a known name, or `None` if it is empty or missing.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.entries.iter().find(|entry| entry.name == name).and_then(|entry| match &entry.value {
-            Written::One(text) => Some(text.trim()),
+        self.text_and_place(name).map(|(text, _)| text)
+    }
+
+    /// Returns the value of a known name and its file and line, or `None` if it is empty or missing.
+    pub(super) fn text_and_place(&self, name: &str) -> Option<(&str, String)> {
+        let entry = self.entries.iter().find(|entry| entry.name == name)?;
+        match &entry.value {
+            Written::One(text) => Some((text.trim(), self.place(entry))),
             Written::Several(_) => None, // only YAML has lists
-        })
+        }
     }
 
     /// Returns the entries that are settings.

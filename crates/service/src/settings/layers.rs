@@ -13,7 +13,7 @@ use super::dotenv_file::DotEnv;
 use super::file::{self, Entry, Written};
 use super::keys::{KEYS, Key};
 use super::names::{self, FILE_VARIABLE};
-use super::{paths, yaml};
+use super::{adopt, paths, yaml};
 
 /// The YAML file that is read if it exists and no other is named.
 const DEFAULT_FILE: &str = "qwen-queue.yaml";
@@ -39,9 +39,14 @@ pub(super) struct Given {
     pub(super) place: Option<String>,
 }
 
-/// The text of each setting that has one, by name.
+/// The text of each setting that has one.
 #[derive(Debug, Default)]
-pub(super) struct Layers(pub(super) HashMap<&'static str, Given>);
+pub(super) struct Layers {
+    /// By name.
+    pub(super) given: HashMap<&'static str, Given>,
+    /// What became of settings of other systems.
+    pub(super) notes: Vec<String>,
+}
 
 /// Reads all sources.
 ///
@@ -74,12 +79,12 @@ pub(super) fn gather(sources: &Sources) -> Result<Layers, SettingsError> {
     }
 
     let layers = [Layer::defaults(), yaml, from_dotenv, from_environment, from_options];
-    match merge_layers(layers) {
-        Ok(layers) if problems.is_empty() => return Ok(layers),
-        Ok(_) => {}
-        Err(error) => problems.push(format!("the settings can't be combined: {error}")),
-    }
-    Err(SettingsError { problems })
+    let mut layers = merge_layers(layers).unwrap_or_else(|error| {
+        problems.push(format!("the settings can't be combined: {error}"));
+        Layers::default()
+    });
+    adopt::adopt(&mut layers, &sources.environment, &dotenv, &mut problems);
+    if problems.is_empty() { Ok(layers) } else { Err(SettingsError { problems }) }
 }
 
 fn merge_layers(layers: impl IntoIterator<Item = Layer>) -> Result<Layers, ConfigError> {
@@ -89,7 +94,7 @@ fn merge_layers(layers: impl IntoIterator<Item = Layer>) -> Result<Layers, Confi
     for key in KEYS {
         if let Some(value) = all.remove(&lower_case_name(key)) {
             let place = value.origin().map(str::to_owned);
-            layers.0.insert(key.name, Given { text: value.into_string()?, place });
+            layers.given.insert(key.name, Given { text: value.into_string()?, place });
         }
     }
     Ok(layers)
@@ -160,6 +165,12 @@ fn text(key: &Key, value: &Written) -> Result<String, String> {
             items.join(",")
         }
     };
+    checked_text(&text)?;
+    Ok(text)
+}
+
+/// Refuses a text that is not on one line.
+pub(super) fn checked_text(text: &str) -> Result<(), String> {
     if text.contains(char::is_control) {
         return Err(
             "has a line break or another control character: write it on one line, and check \
@@ -167,7 +178,7 @@ fn text(key: &Key, value: &Written) -> Result<String, String> {
                 .to_owned(),
         );
     }
-    Ok(text)
+    Ok(())
 }
 
 /// Reads the settings from the environment. Ignores unknown variables, which belong to other

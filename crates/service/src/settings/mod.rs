@@ -11,16 +11,21 @@
 //! | [`dotenv_file`] | reads a `.env` file and checks its names |
 //! | [`yaml`]        | parses YAML text into names and values; pure |
 //! | [`layers`]      | collects every setting's text from the sources, by precedence |
+//! | [`foreign`], [`foreign_values`] | the table of other systems' settings that are understood; pure |
+//! | [`adopt`]       | translates those settings, and writes a note about each |
 //! | [`values`]      | the types of the settings' values |
 //! | [`paths`], [`redis_url`], [`origins`] | check paths and URLs |
 //! | [`parse`]       | converts every text into a value or a problem |
 //!
 //! [`Settings`] is the result that all other crates use. docs/CONFIGURATION.md describes the rules.
 
+mod adopt;
 mod aliases;
 mod dotenv;
 mod dotenv_file;
 mod file;
+mod foreign;
+mod foreign_values;
 mod keys;
 mod layers;
 mod names;
@@ -182,6 +187,8 @@ pub struct Settings {
     pub hf_home: Option<PathBuf>,
     /// `HF_HUB_CACHE`: the folder for downloads; `None` is `hub` in `HF_HOME`.
     pub hf_hub_cache: Option<PathBuf>,
+    /// What became of settings of other systems that were found, a line for each. Has no secrets.
+    pub notes: Vec<String>,
 }
 
 /// The settings are invalid. Lists all problems.

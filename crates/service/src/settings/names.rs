@@ -1,5 +1,6 @@
 //! Recognizes misspelled settings among unknown names; pure.
 
+use super::foreign;
 use super::keys::{KEYS, Key};
 
 /// The variable that names the YAML file.
@@ -13,9 +14,10 @@ pub(super) fn named(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// Returns `true` if the name is a setting or a variable of CLI commands.
-pub(super) fn is_ours(name: &str) -> bool {
-    named(name).is_some() || CLIENT_VARIABLES.contains(&name)
+/// Returns `true` if the name is a setting, a variable of CLI commands, or a setting of another system
+/// that is understood.
+pub(super) fn is_known(name: &str) -> bool {
+    named(name).is_some() || CLIENT_VARIABLES.contains(&name) || foreign::named(name).is_some()
 }
 
 /// Returns the setting that `name` most likely stands for: in another case, with `-` for `_`, with
@@ -35,6 +37,9 @@ pub(super) fn key_for_misspelling(name: &str) -> Option<&'static Key> {
 
 /// Returns advice on an unknown name, for sources that reject unknown names.
 pub(super) fn advice(name: &str) -> String {
+    if let Some(advice) = foreign::advice(name) {
+        return advice;
+    }
     let normal = normal(name);
     let lower = |key: &Key| key.name.to_ascii_lowercase();
     let exact = KEYS.iter().find(|key| key.name == normal);

@@ -98,6 +98,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         hf_token: p.hf_token(),
         hf_home: p.path("HF_HOME"),
         hf_hub_cache: p.path("HF_HUB_CACHE"),
+        notes: layers.notes.clone(),
     };
     if p.problems.is_empty() { Ok(settings) } else { Err(SettingsError { problems: p.problems }) }
 }
@@ -109,7 +110,7 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn get(&self, name: &str) -> Option<&'a str> {
-        self.layers.0.get(name).map(|given| given.text.as_str())
+        self.layers.given.get(name).map(|given| given.text.as_str())
     }
 
     fn text(&self, name: &str) -> String {
@@ -118,7 +119,7 @@ impl<'a> Parser<'a> {
 
     /// Returns a setting's source for messages: ` (.env, line 3)`, or an empty text for a default.
     fn place(&self, name: &str) -> String {
-        let place = self.layers.0.get(name).and_then(|given| given.place.as_deref());
+        let place = self.layers.given.get(name).and_then(|given| given.place.as_deref());
         place.map_or_else(String::new, |place| format!(" ({place})"))
     }
 

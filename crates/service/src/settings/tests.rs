@@ -6,7 +6,11 @@ use std::path::Path;
 use super::*;
 
 /// Loads settings from the given YAML, `.env` and environment.
-fn load(yaml: &str, dotenv: &str, environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+pub(super) fn load(
+    yaml: &str,
+    dotenv: &str,
+    environment: &[(&str, &str)],
+) -> Result<Settings, SettingsError> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("settings.yaml");
     std::fs::write(&file, yaml).unwrap();
@@ -21,7 +25,7 @@ fn load(yaml: &str, dotenv: &str, environment: &[(&str, &str)]) -> Result<Settin
     })
 }
 
-fn problems(result: Result<Settings, SettingsError>) -> Vec<String> {
+pub(super) fn problems(result: Result<Settings, SettingsError>) -> Vec<String> {
     result.expect_err("should have been refused").problems
 }
 
