@@ -58,6 +58,8 @@ def ecs(settings, archives):
     yield from differences("templates that are not used, or not there", {name for name, _ in calls}, {file.name for file in folder.glob("*.tftpl")})
     schema = aws_schema(api(archives, "botocore", "botocore/data/ecs/2014-11-13/service-2.json.gz")["shapes"], "ContainerDefinitions")
     for name, body in calls:
+        if not (folder / name).exists():
+            continue
         template = (folder / name).read_text()
         passed, wanted = set(re.findall(r"^\s*(\w+)\s*=", body, re.M)), set(re.findall(r"\$\{(\w+)\}", template))
         yield from differences(f"{name}: variables that are not passed, or not used", passed, wanted)

@@ -95,11 +95,14 @@ resource "aws_security_group" "gateway" {
     security_groups = [aws_security_group.balancer.id]
   }
 
-  ingress {
-    protocol    = "tcp"
-    from_port   = 9000
-    to_port     = 9000
-    cidr_blocks = var.operator_cidrs
+  dynamic "ingress" {
+    for_each = var.operator_cidrs
+    content {
+      protocol    = "tcp"
+      from_port   = 9000
+      to_port     = 9000
+      cidr_blocks = [ingress.value]
+    }
   }
 
   egress {
