@@ -78,9 +78,6 @@ pub(super) const FOREIGN: &[Foreign] = &[
     nothing("USE_LLMCOMPRESSOR", OWN_ENGINE),
     // Services in the style of OpenAI's API
     setting("LLM_MODEL_ID", "MODEL_NAME", values::same),
-    setting("LLM_QUANTIZATION", "QUANTIZATION", values::same),
-    setting("LLM_DEVICE", "MODEL_DEVICE", values::same),
-    setting("LLM_MAX_NEW_TOKENS", "MAX_NEW_TOKENS", values::same),
     // Deployments of Qwen-VL with skills
     setting("QWEN_MODEL_SIZE", "MODEL_NAME", values::model_of_size),
     setting("QWEN_MODEL_VARIANT", "MODEL_NAME", values::variant),
