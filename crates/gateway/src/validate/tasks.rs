@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::{Lane, ModelId, TenantId};
 use queue::{ListedState, TaskCursor, TaskFilter};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::fields::Fields;
 use super::queueing::metadata;
@@ -62,15 +62,18 @@ pub(crate) fn listing(given: &[(String, String)]) -> Result<TasksQuery, Vec<Fiel
     // The same fields as in a body, but all values are text.
     let mut body = Map::new();
     let mut notes = Map::new();
+    let mut no_notes = Vec::new();
     for (name, text) in given {
         let value = match name.as_str() {
             "metadata" => {
-                let (key, value) = text.split_once('=').unwrap_or((text, ""));
-                notes.insert(key.to_owned(), value.into());
+                match text.split_once('=') {
+                    Some((key, value)) => drop(notes.insert(key.to_owned(), value.into())),
+                    None => no_notes.push(text),
+                }
                 Value::Object(notes.clone())
             }
             "older_than" | "newer_than" | "limit" => {
-                text.parse::<u64>().map_or_else(|_| text.as_str().into(), Value::from)
+                text.parse::<Number>().map_or_else(|_| text.as_str().into(), Value::Number)
             }
             // So are parameters that are left empty.
             _ if text.is_empty() => Value::Null,
@@ -80,6 +83,10 @@ pub(crate) fn listing(given: &[(String, String)]) -> Result<TasksQuery, Vec<Fiel
     }
     let body = Value::Object(body);
     let read = Fields::new(&body, LISTING).and_then(|mut fields| {
+        for text in no_notes {
+            let message = format!("must be a key and a value as `key=value`, got '{}'", echo(text));
+            fields.problem("metadata", "value_error", message);
+        }
         let filter = filter(&mut fields);
         let limit = fields.integer("limit", 1..=MAX_TASKS as u64);
         let limit = limit.map_or(DEFAULT_TASKS, |limit| limit as usize);

@@ -131,6 +131,8 @@ fn wrong_searches_are_refused() {
         ("?limit=0", "limit"),
         ("?limit=501", "limit"),
         ("?older_than=1h", "older_than"),
+        ("?older_than=-5", "older_than"),
+        ("?metadata=order", "metadata"),
         ("?cursor=x", "cursor"),
         ("?status=queued", "status"),
     ] {
