@@ -89,10 +89,19 @@ impl Input {
             .map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
     }
 
+    /// Returns whether `path` is another name of this file.
+    pub fn is_file(&self, path: &Path) -> bool {
+        let id = |path: &Path| {
+            fs::metadata(path).map(|file| (file.is_file(), file.dev(), file.ino())).ok()
+        };
+        let mine = self.path.as_deref().and_then(id);
+        mine.is_some_and(|mine| mine.0 && id(path) == Some(mine))
+    }
+
     /// Returns the number of bytes, or `None` if it isn't known.
     pub fn bytes(&self) -> Option<u64> {
         let file = fs::metadata(self.path.as_ref()?).ok()?;
-        file.is_file().then(|| file.len())
+        file.is_file().then_some(file.len())
     }
 
     /// Returns whether it may have lines of the time from `since` to `until`, in seconds since 1970. A line that waited

@@ -7,17 +7,17 @@
 //!
 //! | module      | what it does |
 //! |-------------|--------------|
-//! | [`inputs`]  | finds the files of a log |
-//! | [`decode`]  | opens them: plain text, gzip, Zstandard |
-//! | [`blocks`]  | splits text into blocks of whole lines |
-//! | [`scan`]    | reads blocks with several threads, and passes their lines to a sink for each |
-//! | [`line`]    | parses a line without copying it; [`clock`] parses its time |
-//! | [`filter`]  | selects lines |
-//! | [`tally`]   | the sink of reports: counts by [`periods`] and [`names`], with the distributions of [`figures`] |
-//! | [`kind`]    | finds the kind of an error |
-//! | [`report`]  | merges the tallies of all threads |
-//! | [`render`]  | renders reports for terminals, as Markdown, HTML with plots, CSV and JSON |
-//! | [`export`](mod@export) | the sink of exports: writes CSV, NDJSON or Parquet |
+//! | `inputs`  | finds the files of a log |
+//! | `decode`  | opens them: plain text, gzip, Zstandard |
+//! | `blocks`  | splits text into blocks of whole lines |
+//! | `scan`    | reads blocks with several threads, and passes their lines to a sink for each |
+//! | `line`    | parses a line without copying it; `clock` parses its time |
+//! | `filter`  | selects lines |
+//! | `tally`   | the sink of reports: counts by `periods` and `names`, with the distributions of `figures` |
+//! | `kind`    | finds the kind of an error |
+//! | `report`  | merges the tallies of all threads |
+//! | `render`  | renders reports for terminals, as Markdown, HTML with plots, CSV and JSON |
+//! | `export`    | the sink of exports: writes CSV, NDJSON or Parquet |
 //!
 //! ## Memory
 //!

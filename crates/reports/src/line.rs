@@ -10,6 +10,13 @@ use serde::de::IgnoredAny;
 
 use crate::clock::Clock;
 
+mod malformed;
+mod numbers;
+mod usual;
+
+pub(crate) use malformed::Malformed;
+use numbers::{hundredths, span, whole};
+
 /// The maximum length of a line in bytes. Longer ones count as malformed.
 pub(crate) const MAX_LINE: usize = 1 << 20;
 
@@ -97,33 +104,22 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Why a line is malformed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub(crate) enum Malformed {
-    /// No bytes.
-    #[error("the line is empty")]
-    Empty,
-    /// No time at the beginning.
-    #[error("it does not begin with [YYYY-MM-DD hh:mm:ss]")]
-    Time,
-    /// Something that is not `name=value`.
-    #[error("after the time it is not a list of name=value")]
-    Fields,
-    /// A quoted value that is not a JSON string.
-    #[error("a quoted value does not end, or is not a JSON string")]
-    Quoted,
-    /// A required field is missing.
-    #[error("it has no {0}")]
-    Missing(&'static str),
-    /// An unknown outcome.
-    #[error("its status is not success, error or cancelled")]
-    Status,
-    /// A figure is not a number, or has another unit.
-    #[error("its {0} is not a number in the log's format")]
-    Number(&'static str),
-    /// More than [`MAX_LINE`] bytes.
-    #[error("it has more than {MAX_LINE} bytes")]
-    TooLong,
+/// The fields of a line that were found so far.
+#[derive(Default)]
+struct Fields<'a> {
+    task_id: Option<Text<'a>>,
+    status: Option<Text<'a>>,
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    cached_tokens: Option<u64>,
+    tokens_per_sec: Option<u64>,
+    queue_wait: Option<u64>,
+    processing_time: Option<u64>,
+    total_time: Option<u64>,
+    model: Option<Text<'a>>,
+    owner: Option<Text<'a>>,
+    error_type: Option<Text<'a>>,
+    error_message: Option<Text<'a>>,
 }
 
 /// Parses a line without its line end.
@@ -136,10 +132,8 @@ pub(crate) fn parse<'a>(line: &'a [u8], clock: &mut Clock) -> Result<Line<'a>, M
         return Err(Malformed::TooLong);
     }
     let (at, mut rest) = time(line, clock)?;
-    let (mut task_id, mut status, mut tokens_per_sec) = (None, None, None);
-    let (mut prompt_tokens, mut completion_tokens, mut cached_tokens) = (None, None, None);
-    let (mut queue_wait, mut processing_time, mut total_time) = (None, None, None);
-    let (mut model, mut owner, mut error_type, mut error_message) = (None, None, None, None);
+    let mut fields = Fields::default();
+    usual::take(&mut rest, &mut fields);
     while !rest.is_empty() {
         let end = rest.iter().position(|byte| !is_name(*byte)).ok_or(Malformed::Fields)?;
         if end == 0 || rest[end] != b'=' {
@@ -152,39 +146,54 @@ pub(crate) fn parse<'a>(line: &'a [u8], clock: &mut Clock) -> Result<Line<'a>, M
             [] => tail,
             _ => return Err(Malformed::Fields),
         };
-        match name {
-            b"task_id" => first(&mut task_id, value),
-            b"status" => first(&mut status, value),
-            b"prompt_tokens" => first(&mut prompt_tokens, value),
-            b"completion_tokens" => first(&mut completion_tokens, value),
-            b"cached_tokens" => first(&mut cached_tokens, value),
-            b"tokens_per_sec" => first(&mut tokens_per_sec, value),
-            b"queue_wait" => first(&mut queue_wait, value),
-            b"processing_time" => first(&mut processing_time, value),
-            b"total_time" => first(&mut total_time, value),
-            b"model" => first(&mut model, value),
-            b"owner" => first(&mut owner, value),
-            b"error_type" => first(&mut error_type, value),
-            b"error_message" => first(&mut error_message, value),
-            _ => {}
-        }
+        fields.add(name, value)?;
     }
     Ok(Line {
         at,
-        task_id: task_id.ok_or(Malformed::Missing("task_id"))?,
-        status: outcome(status.ok_or(Malformed::Missing("status"))?)?,
-        prompt_tokens: number(prompt_tokens, "prompt_tokens", whole)?,
-        completion_tokens: number(completion_tokens, "completion_tokens", whole)?,
-        cached_tokens: number(cached_tokens, "cached_tokens", whole)?,
-        tokens_per_sec: number(tokens_per_sec, "tokens_per_sec", hundredths)?,
-        queue_wait: number(queue_wait, "queue_wait", span)?,
-        processing_time: number(processing_time, "processing_time", span)?,
-        total_time: number(total_time, "total_time", span)?,
-        model,
-        owner,
-        error_type,
-        error_message,
+        task_id: fields.task_id.ok_or(Malformed::Missing("task_id"))?,
+        status: outcome(fields.status.ok_or(Malformed::Missing("status"))?)?,
+        prompt_tokens: fields.prompt_tokens,
+        completion_tokens: fields.completion_tokens,
+        cached_tokens: fields.cached_tokens,
+        tokens_per_sec: fields.tokens_per_sec,
+        queue_wait: fields.queue_wait,
+        processing_time: fields.processing_time,
+        total_time: fields.total_time,
+        model: fields.model,
+        owner: fields.owner,
+        error_type: fields.error_type,
+        error_message: fields.error_message,
     })
+}
+
+impl<'a> Fields<'a> {
+    /// Adds a field, unless it is unknown or there is one of its name.
+    fn add(&mut self, name: &[u8], value: Text<'a>) -> Result<(), Malformed> {
+        let mut text = |field: fn(&mut Self) -> &mut Option<Text<'a>>| {
+            field(self).get_or_insert(value);
+            Ok(())
+        };
+        match name {
+            b"task_id" => text(|fields| &mut fields.task_id),
+            b"status" => text(|fields| &mut fields.status),
+            b"model" => text(|fields| &mut fields.model),
+            b"owner" => text(|fields| &mut fields.owner),
+            b"error_type" => text(|fields| &mut fields.error_type),
+            b"error_message" => text(|fields| &mut fields.error_message),
+            b"prompt_tokens" => number(&mut self.prompt_tokens, value, "prompt_tokens", whole),
+            b"completion_tokens" => {
+                number(&mut self.completion_tokens, value, "completion_tokens", whole)
+            }
+            b"cached_tokens" => number(&mut self.cached_tokens, value, "cached_tokens", whole),
+            b"tokens_per_sec" => {
+                number(&mut self.tokens_per_sec, value, "tokens_per_sec", hundredths)
+            }
+            b"queue_wait" => number(&mut self.queue_wait, value, "queue_wait", span),
+            b"processing_time" => number(&mut self.processing_time, value, "processing_time", span),
+            b"total_time" => number(&mut self.total_time, value, "total_time", span),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Splits off the time. Anything between its seconds and `] ` is ignored.
@@ -207,13 +216,6 @@ fn time<'a>(line: &'a [u8], clock: &mut Clock) -> Result<(i64, &'a [u8]), Malfor
 #[inline]
 fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-#[inline]
-fn first<'a>(field: &mut Option<Text<'a>>, value: Text<'a>) {
-    if field.is_none() {
-        *field = Some(value);
-    }
 }
 
 /// Splits off a value up to the next space.
@@ -254,54 +256,16 @@ fn outcome(status: Text<'_>) -> Result<Status, Malformed> {
     }
 }
 
-#[inline]
 fn number(
-    field: Option<Text<'_>>,
+    field: &mut Option<u64>,
+    text: Text<'_>,
     name: &'static str,
-    parse: impl Fn(&[u8]) -> Option<u64>,
-) -> Result<Option<u64>, Malformed> {
-    match field {
-        None => Ok(None),
-        Some(text) => parse(text.raw).map(Some).ok_or(Malformed::Number(name)),
+    parse: fn(&[u8]) -> Option<u64>,
+) -> Result<(), Malformed> {
+    if field.is_none() {
+        *field = Some(parse(text.raw).ok_or(Malformed::Number(name))?);
     }
-}
-
-/// Parses `50`.
-#[inline]
-fn whole(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || text.len() > 18 {
-        return None;
-    }
-    text.iter()
-        .try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0')))
-}
-
-/// Parses `2.30s` as 230.
-#[inline]
-fn span(text: &[u8]) -> Option<u64> {
-    hundredths(text.strip_suffix(b"s")?)
-}
-
-/// Parses `34.48` as 3448. Further digits are rounded.
-#[inline]
-fn hundredths(text: &[u8]) -> Option<u64> {
-    if let [head @ .., b'.', tens, ones] = text
-        && tens.is_ascii_digit()
-        && ones.is_ascii_digit()
-        && head.len() < 17
-    {
-        return Some(whole(head)? * 100 + u64::from(tens - b'0') * 10 + u64::from(ones - b'0'));
-    }
-    let point = memchr(b'.', text).unwrap_or(text.len());
-    let fraction = text.get(point + 1..).unwrap_or(&[]);
-    let is_decimal =
-        fraction.iter().all(u8::is_ascii_digit) && (point == text.len() || !fraction.is_empty());
-    if !is_decimal || point > 16 {
-        return None;
-    }
-    let digit = |nth: usize| fraction.get(nth).map_or(0, |byte| u64::from(byte - b'0'));
-    let round_up = u64::from(digit(2) >= 5);
-    Some(whole(&text[..point])? * 100 + digit(0) * 10 + digit(1) + round_up)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use foldhash::fast::RandomState;
+
 /// The maximum length of a kept name in bytes.
 const MAX_NAME: usize = 200;
 
@@ -50,9 +52,7 @@ impl Names {
 pub(crate) struct ByName<T> {
     names: Arc<Names>,
     /// Numbers that this thread has asked for.
-    known: HashMap<Box<[u8]>, usize>,
-    /// The name of the line before, which is often the same.
-    last: Option<(Box<[u8]>, usize)>,
+    known: HashMap<Box<[u8]>, usize, RandomState>,
     values: Vec<Option<T>>,
 }
 
@@ -68,26 +68,22 @@ pub(crate) struct Named<T> {
 impl<T> ByName<T> {
     pub(crate) fn new(names: Arc<Names>) -> Self {
         let values = (0..=names.limit).map(|_| None).collect();
-        Self { names, known: HashMap::new(), last: None, values }
+        Self { names, known: HashMap::default(), values }
     }
 
     /// Returns the value of a name, `new` if it has none.
     #[inline]
     pub(crate) fn get(&mut self, name: &[u8], new: impl FnOnce() -> T) -> &mut T {
         let name = &name[..name.len().min(MAX_NAME)];
-        let number = match &self.last {
-            Some((last, number)) if **last == *name => *number,
-            _ => self.look_up(name),
+        let number = match self.known.get(name) {
+            Some(number) => *number,
+            None => self.look_up(name),
         };
         self.values[number].get_or_insert_with(new)
     }
 
+    #[cold]
     fn look_up(&mut self, name: &[u8]) -> usize {
-        if let Some(number) = self.known.get(name) {
-            let number = *number;
-            self.last = Some((name.into(), number));
-            return number;
-        }
         let number = self.names.number(name);
         if number < self.names.limit {
             self.known.insert(name.into(), number);

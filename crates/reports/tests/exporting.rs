@@ -1,4 +1,5 @@
 //! Exports real files, and reads the exports back.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests too
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! Reads real files of all kinds, with one thread and with several, and compares the counts.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests too
 
 use std::fs;
 use std::io::Write;

@@ -93,6 +93,58 @@ fn decimals_are_read_as_hundredths() {
     }
 }
 
+#[test]
+fn fields_in_the_usual_order_are_read_as_in_any_other() {
+    use rand::seq::SliceRandom;
+    use rand::{Rng, SeedableRng};
+    let mut random = rand::rngs::StdRng::seed_from_u64(3);
+    let values: [(&str, &[&str]); 10] = [
+        ("task_id", &["0192", "a b", "", "\"x\""]),
+        ("status", &["success", "error", "\"success\"", "succ"]),
+        ("prompt_tokens", &["50", "007", "1234567890123456789", "5x", "\"5\"", "-1"]),
+        ("completion_tokens", &["200", "", "1.5"]),
+        (
+            "tokens_per_sec",
+            &["34.48", "34", "1.999", "34.4x", "99999999999999999.99", "000000000000000001.00"],
+        ),
+        ("queue_wait", &["2.30s", "2.3s", "2.30", "s", "2.305s"]),
+        ("processing_time", &["5.80s", "5.80ss"]),
+        ("total_time", &["8.10s", "\"8.10s\""]),
+        ("model", &["demo", "\"a\\\"b\"", "\"torn"]),
+        ("owner", &["o1", "a=b"]),
+    ];
+    let (mut same, mut refused) = (0, 0);
+    for _ in 0..20_000 {
+        // Most values are the first; some fields are missing.
+        let mut fields: Vec<String> = Vec::new();
+        for (name, values) in values {
+            let other = random.random_ratio(1, 20);
+            let nth = if other { random.random_range(0..values.len()) } else { 0 };
+            if !random.random_ratio(1, 20) {
+                fields.push(format!("{name}={}", values[nth]));
+            }
+        }
+        let line = |fields: &[String]| format!("[2025-11-21 15:30:45] {}", fields.join(" "));
+        let (usual, unknown_first) =
+            (line(&fields), line(&[&["x=1".to_owned()], &fields[..]].concat()));
+        // An unknown field in front keeps the fast path from taking anything.
+        assert_eq!(read(&usual), read(&unknown_first), "{usual}");
+        fields.shuffle(&mut random);
+        let shuffled = line(&fields);
+        match (read(&usual), read(&shuffled)) {
+            (Ok(usual), other) => {
+                same += 1;
+                assert_eq!(Ok(usual), other, "{shuffled}");
+            }
+            (Err(_), other) => {
+                refused += 1;
+                assert!(other.is_err(), "{shuffled}");
+            }
+        }
+    }
+    assert!(same > 5_000 && refused > 1_000, "{same}, {refused}");
+}
+
 /// The slow parser that these tests compare with: splits a line as its documentation says.
 fn slow(line: &str) -> Option<Vec<(String, String)>> {
     let (_, mut rest) = line.strip_prefix('[')?.split_once("] ")?;

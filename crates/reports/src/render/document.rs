@@ -68,7 +68,8 @@ fn facts(report: &Report) -> Vec<String> {
                 thousands(total.completion_tokens)
             ),
         ],
-        _ => vec!["no task ended in that time".to_owned()],
+        _ if report.filtered_out > 0 => vec!["no ended task passes the filters".to_owned()],
+        _ => vec!["no ended task".to_owned()],
     };
     let mut read =
         format!("read {} of {}", count(report.lines, "line"), count(report.inputs as u64, "file"));

@@ -131,8 +131,6 @@ fn empty_logs_can_be_rendered() {
         {
             report.render(format).unwrap();
         }
-        assert!(
-            report.render(Format::Terminal).unwrap().starts_with("no task ended in that time\n")
-        );
+        assert!(report.render(Format::Terminal).unwrap().starts_with("no ended task\n"));
     }
 }
