@@ -118,6 +118,7 @@ fn groups<'a>(
     name: &'static str,
     rows: impl Iterator<Item = (String, &'a Row)>,
 ) -> Table {
+    // No more than fit into a wide terminal; CSV and JSON have all figures.
     let headings = [
         "tasks",
         "error",
@@ -125,25 +126,29 @@ fn groups<'a>(
         "tokens",
         "wait p50",
         "p95",
-        "p99",
         "proc. p50",
         "p95",
-        "p99",
         "total p50",
         "p95",
         "p99",
         "tok/s p50",
-        "mean",
     ];
     let row = |(name, row): (String, &Row)| {
         let counts = [row.tasks, row.error, row.cancelled, row.completion_tokens].map(thousands);
-        let spans = [row.queue_wait, row.processing_time, row.total_time];
-        let spans = spans.into_iter().flat_map(|figures| {
-            figures.map_or_else(|| [(); 3].map(|()| dash()), |f| [f.p50, f.p95, f.p99].map(span))
-        });
-        let rates = [row.tokens_per_sec.map(|figures| figures.p50), row.mean_tokens_per_sec];
-        let rates = rates.map(|value| value.map_or_else(dash, rate));
-        [name].into_iter().chain(counts).chain(spans).chain(rates).collect()
+        let shown = |value: Option<f64>, show: fn(f64) -> String| value.map_or_else(dash, show);
+        let (wait, processing, total) = (row.queue_wait, row.processing_time, row.total_time);
+        let spans = [
+            wait.map(|figures| figures.p50),
+            wait.map(|figures| figures.p95),
+            processing.map(|figures| figures.p50),
+            processing.map(|figures| figures.p95),
+            total.map(|figures| figures.p50),
+            total.map(|figures| figures.p95),
+            total.map(|figures| figures.p99),
+        ];
+        let spans = spans.map(|value| shown(value, span));
+        let tokens_per_sec = shown(row.tokens_per_sec.map(|figures| figures.p50), rate);
+        [name].into_iter().chain(counts).chain(spans).chain([tokens_per_sec]).collect()
     };
     Table {
         title,

@@ -103,13 +103,13 @@ total       3.70s  8.10s  8.10s  8.10s  8.10s  5.90s
 tokens/s     34.5   34.5   34.5   34.5   34.5   34.5
 
 By hour
-UTC               tasks  error  cancelled  tokens  wait p50    p95    p99  proc. p50    p95    p99  total p50    p95    p99  tok/s p50  mean
-2025-11-21 15:00      1      0          0     200     2.30s  2.30s  2.30s      5.80s  5.80s  5.80s      8.10s  8.10s  8.10s       34.5  34.5
-2025-11-21 16:00      1      1          0       0     0.50s  0.50s  0.50s      3.20s  3.20s  3.20s      3.70s  3.70s  3.70s          -     -
+UTC               tasks  error  cancelled  tokens  wait p50    p95  proc. p50    p95  total p50    p95    p99  tok/s p50
+2025-11-21 15:00      1      0          0     200     2.30s  2.30s      5.80s  5.80s      8.10s  8.10s  8.10s       34.5
+2025-11-21 16:00      1      1          0       0     0.50s  0.50s      3.20s  3.20s      3.70s  3.70s  3.70s          -
 
 By model
-model  tasks  error  cancelled  tokens  wait p50    p95    p99  proc. p50    p95    p99  total p50    p95    p99  tok/s p50  mean
-demo       2      1          0     200     0.50s  2.30s  2.30s      3.21s  5.80s  5.80s      3.71s  8.10s  8.10s       34.5  34.5
+model  tasks  error  cancelled  tokens  wait p50    p95  proc. p50    p95  total p50    p95    p99  tok/s p50
+demo       2      1          0     200     0.50s  2.30s      3.21s  5.80s      3.71s  8.10s  8.10s       34.5
 
 Errors by kind
 kind                     tasks    share
