@@ -59,14 +59,23 @@ impl Input {
                 continue;
             }
             let failed = |source| InputError::Unreadable { path: path.clone(), source };
-            if !fs::metadata(path).map_err(failed)?.is_dir() {
-                File::open(path).map_err(failed)?;
+            let found = fs::metadata(path).map_err(failed)?;
+            if !found.is_dir() {
+                // The writer of a pipe would take this for its reader.
+                if found.is_file() {
+                    File::open(path).map_err(failed)?;
+                }
                 inputs.extend(Self::new(path.clone(), &mut known).map_err(failed)?);
                 continue;
             }
             let before = inputs.len();
             for name in names(path).map_err(failed)? {
-                inputs.extend(Self::new(path.join(name), &mut known).map_err(failed)?);
+                match Self::new(path.join(name), &mut known) {
+                    Ok(input) => inputs.extend(input),
+                    // A link to a file that was moved away, or a file that was removed meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(failed(error)),
+                }
             }
             if inputs.len() == before {
                 return Err(InputError::NoLog(path.clone()));
@@ -222,6 +231,8 @@ mod tests {
             folder.path().join("llm_requests.log"),
         )
         .unwrap();
+        std::os::unix::fs::symlink("gone", folder.path().join("llm_requests.2025-11-22.log"))
+            .unwrap();
         assert_eq!(
             found(folder.path()),
             [
