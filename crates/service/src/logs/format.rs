@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use protocol::{Metrics, Outcome, TaskError, TaskId};
+use protocol::{Metrics, ModelId, Outcome, TaskError, TaskId, TenantId};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -17,15 +17,24 @@ pub(super) fn timestamp(at: OffsetDateTime) -> String {
     at.format(format).unwrap_or_else(|_| at.to_string())
 }
 
+/// What `llm_requests.log` says of a task besides its outcome.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LoggedTask<'a> {
+    pub(super) id: TaskId,
+    pub(super) model: &'a ModelId,
+    /// The owner of the API key, which is derived from its hash or named by an operator; never the key.
+    pub(super) owner: &'a TenantId,
+}
+
 /// Formats one line of `llm_requests.log`, with its line end. New fields may only be appended at
 /// the end.
 pub(super) fn request_line(
     at: OffsetDateTime,
-    id: TaskId,
+    task: &LoggedTask<'_>,
     outcome: &Outcome,
     metrics: &Metrics,
 ) -> String {
-    let mut line = format!("[{}] task_id={id} status=", timestamp(at));
+    let mut line = format!("[{}] task_id={} status=", timestamp(at), task.id);
     match outcome {
         Outcome::Completed(_) => write!(
             line,
@@ -43,8 +52,17 @@ pub(super) fn request_line(
         )
     })
     .and_then(|()| match outcome {
-        Outcome::Completed(_) => writeln!(line, " cached_tokens={}", metrics.cached_tokens),
-        Outcome::Failed(_) | Outcome::Cancelled { .. } => writeln!(line),
+        Outcome::Completed(_) => write!(line, " cached_tokens={}", metrics.cached_tokens),
+        Outcome::Failed(_) | Outcome::Cancelled { .. } => Ok(()),
+    })
+    .and_then(|()| {
+        let (model, owner) =
+            (bare_or_quoted(task.model.as_str()), bare_or_quoted(task.owner.as_str()));
+        write!(line, " model={model} owner={owner}")
+    })
+    .and_then(|()| match outcome {
+        Outcome::Failed(error) => writeln!(line, " error_type={}", error.error_type),
+        Outcome::Completed(_) | Outcome::Cancelled { .. } => writeln!(line),
     })
     .expect("writing to a String can't fail");
     line
@@ -190,6 +208,12 @@ mod tests {
 
     const AT: OffsetDateTime = datetime!(2025-11-21 15:30:45 UTC);
 
+    /// Formats the line of a task of model `demo` and owner `o1`.
+    fn line(id: TaskId, outcome: &Outcome, metrics: &Metrics) -> String {
+        let (model, owner) = (ModelId::new("demo"), TenantId::new("o1"));
+        request_line(AT, &LoggedTask { id, model: &model, owner: &owner }, outcome, metrics)
+    }
+
     fn metrics(wait_ms: u64, run_ms: u64, usage: Usage) -> Metrics {
         let at = Timestamp::from_millis;
         Metrics::new(at(0), Some(at(wait_ms)), at(wait_ms + run_ms), usage)
@@ -206,9 +230,9 @@ mod tests {
         };
         let outcome = Outcome::Completed(Completion::of_text("…", usage));
         assert_eq!(
-            request_line(AT, id, &outcome, &metrics(2_300, 5_800, usage)),
+            line(id, &outcome, &metrics(2_300, 5_800, usage)),
             format!(
-                "[2025-11-21 15:30:45] task_id={id} status=success prompt_tokens=50 completion_tokens=200 tokens_per_sec=34.48 queue_wait=2.30s processing_time=5.80s total_time=8.10s cached_tokens=32\n"
+                "[2025-11-21 15:30:45] task_id={id} status=success prompt_tokens=50 completion_tokens=200 tokens_per_sec=34.48 queue_wait=2.30s processing_time=5.80s total_time=8.10s cached_tokens=32 model=demo owner=o1\n"
             )
         );
     }
@@ -218,9 +242,9 @@ mod tests {
         let id = TaskId::new();
         let outcome = Outcome::Failed(TaskError::new(ErrorType::OutOfMemory, "CUDA out of memory"));
         assert_eq!(
-            request_line(AT, id, &outcome, &metrics(500, 3_200, Usage::default())),
+            line(id, &outcome, &metrics(500, 3_200, Usage::default())),
             format!(
-                "[2025-11-21 15:30:45] task_id={id} status=error error_message=\"CUDA out of memory\" queue_wait=0.50s processing_time=3.20s total_time=3.70s\n"
+                "[2025-11-21 15:30:45] task_id={id} status=error error_message=\"CUDA out of memory\" queue_wait=0.50s processing_time=3.20s total_time=3.70s model=demo owner=o1 error_type=out_of_memory\n"
             )
         );
     }
@@ -231,7 +255,9 @@ mod tests {
             "x\" status=success total_time=0.00s\n[2025-11-21 15:30:45] task_id=1\u{2028}\u{85}\\";
         let error = TaskError::new(ErrorType::InvalidRequest, evil);
         let outcome = Outcome::Failed(error.clone());
-        let line = request_line(AT, TaskId::new(), &outcome, &metrics(1, 1, Usage::default()));
+        let (model, owner) = (ModelId::new(evil), TenantId::new(evil));
+        let task = LoggedTask { id: TaskId::new(), model: &model, owner: &owner };
+        let line = request_line(AT, &task, &outcome, &metrics(1, 1, Usage::default()));
         assert_eq!(line.lines().count(), 1);
         assert_eq!(line.matches("status=").count(), 1, "{line}");
         assert_eq!(line.matches("total_time=").count(), 1, "{line}");

@@ -93,14 +93,16 @@ impl<'a> Line<'a> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Metrics, Outcome, Timestamp, Usage};
+    use protocol::{Metrics, ModelId, Outcome, TenantId, Timestamp, Usage};
 
     use super::*;
 
     fn line(id: TaskId, at: OffsetDateTime) -> String {
         let ms = Timestamp::from_millis;
         let metrics = Metrics::new(ms(0), None, ms(9), Usage::default());
-        format::request_line(at, id, &Outcome::CANCELLED, &metrics)
+        let (model, owner) = (ModelId::new("demo"), TenantId::new("o1"));
+        let task = format::LoggedTask { id, model: &model, owner: &owner };
+        format::request_line(at, &task, &Outcome::CANCELLED, &metrics)
     }
 
     fn ids(count: usize) -> Vec<TaskId> {

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use protocol::{Metrics, Outcome, TaskId, TaskSnapshot, Timestamp};
+use protocol::{Metrics, Outcome, Task, TaskId, TaskSnapshot, TaskSummary, Timestamp};
 use queue::{Broker, Claimed, LINE_SPAN, Unlogged};
 use time::OffsetDateTime;
 
 use super::counts::LogCounts;
+use super::format::LoggedTask;
 use super::writer::{Entry, LogSender, Receipt};
 use super::{format, lookup};
 
@@ -53,7 +54,9 @@ impl TaskLog {
     ) -> Metrics {
         let started = Some(claimed.started_at);
         let metrics = Metrics::new(claimed.submitted_at, started, at, outcome.usage());
-        self.write_in_time(broker, claimed.task.id, outcome, &metrics, sent);
+        let Task { id, model, tenant, .. } = &claimed.task;
+        let task = LoggedTask { id: *id, model, owner: tenant };
+        self.write_in_time(broker, &task, outcome, &metrics, sent);
         metrics
     }
 
@@ -61,7 +64,7 @@ impl TaskLog {
     /// since `since` or later.
     pub fn ended(&self, broker: &Arc<dyn Broker>, end: &TaskSnapshot, since: Instant) {
         if let (Some(outcome), Some(metrics)) = (&end.outcome, end.metrics()) {
-            self.write_in_time(broker, end.task.id, outcome, &metrics, since);
+            self.write_in_time(broker, &logged(&end.task), outcome, &metrics, since);
         }
     }
 
@@ -92,7 +95,7 @@ impl TaskLog {
             } else if asked.elapsed() < LINE_SPAN / 2
                 && let (Some(outcome), Some(metrics)) = (&end.outcome, end.metrics())
             {
-                receipts.push((end.task.id, self.write(end.task.id, outcome, &metrics)));
+                receipts.push((end.task.id, self.write(&logged(&end.task), outcome, &metrics)));
             }
         }
         let (mut written, all) = (found.len(), due.len());
@@ -123,18 +126,19 @@ impl TaskLog {
     fn write_in_time(
         &self,
         broker: &Arc<dyn Broker>,
-        task_id: TaskId,
+        task: &LoggedTask<'_>,
         outcome: &Outcome,
         metrics: &Metrics,
         since: Instant,
     ) {
+        let task_id = task.id;
         if since.elapsed() >= LINE_SPAN / 2 {
             // Another process may be about to write it. Whoever gets it from the journal searches
             // for it first.
             tracing::debug!(target: "service.logs", %task_id, "this process was suspended: the log line is left to the journal");
             return;
         }
-        let receipt = self.write(task_id, outcome, metrics);
+        let receipt = self.write(task, outcome, metrics);
         let (broker, waiting) = (Arc::clone(broker), Arc::clone(&self.waiting));
         let counts = self.counts.clone();
         waiting.fetch_add(1, Ordering::Relaxed);
@@ -148,17 +152,21 @@ impl TaskLog {
         });
     }
 
-    fn write(&self, task_id: TaskId, outcome: &Outcome, metrics: &Metrics) -> Receipt {
+    fn write(&self, task: &LoggedTask<'_>, outcome: &Outcome, metrics: &Metrics) -> Receipt {
         let now = OffsetDateTime::now_utc();
-        let line = format::request_line(now, task_id, outcome, metrics);
+        let line = format::request_line(now, task, outcome, metrics);
         let block = match outcome {
-            Outcome::Failed(error) => Some(format::error_block(now, task_id, error).into_bytes()),
+            Outcome::Failed(error) => Some(format::error_block(now, task.id, error).into_bytes()),
             Outcome::Completed(_) | Outcome::Cancelled { .. } => None,
         };
         let (entry, receipt) = Entry::new(line.into_bytes(), block).with_receipt();
         self.log_sender.put(entry);
         receipt
     }
+}
+
+fn logged(task: &TaskSummary) -> LoggedTask<'_> {
+    LoggedTask { id: task.id, model: &task.model, owner: &task.tenant }
 }
 
 impl fmt::Debug for TaskLog {
