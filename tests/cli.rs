@@ -136,6 +136,12 @@ fn logs_show_ended_tasks() {
     assert_eq!(failed["error_type"], "context_length_exceeded");
     let sum = read(&logs(&["--json", "--summary"]));
     assert_eq!((&sum["count"], &sum["success"], &sum["error"]), (&2.into(), &1.into(), &1.into()));
+    let report = |args: &[&str]| system.stdout(&[&["logs", "report", "--dir", dir], args].concat());
+    let report = read(&report(&["--format", "json"]));
+    assert_eq!((&report["total"]["tasks"], &report["malformed"]), (&2.into(), &0.into()));
+    assert_eq!(report["models"][0]["name"], "demo");
+    assert_eq!(report["owners"][0]["tasks"], 2);
+    assert_eq!(report["errors"][0]["kind"], "context_length_exceeded");
     assert!(logs(&["--app", "--task", &good]).contains(" - gateway.generate - INFO - "));
     assert!(system.cli.refusal(&["logs", "--dir", "/nowhere"]).contains("LOG_DIR"));
 }

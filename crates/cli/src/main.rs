@@ -9,7 +9,7 @@
 //! | [`commands::skill`]   | lists, runs and checks skills |
 //! | [`commands::operate`] | the operators' commands: queues, workers, pause, resume, drain, tasks, dead, keys, usage |
 //! | [`top`]               | the operators' live view |
-//! | [`logs`]              | prints, follows and summarizes the log files |
+//! | [`logs`]              | prints, follows and summarizes the log files, reports on them and exports them |
 //! | [`commands::bench`]   | measures the engine and the queue |
 //! | [`commands::model`]   | tools for model files |
 //! | [`client`]            | HTTP clients of the gateway |
@@ -96,7 +96,7 @@ enum Command {
     Keys(commands::operate::keys::Keys),
     /// Print what owners, keys and models used: tasks, tokens, images and times.
     Usage(commands::operate::usage::UsageArgs),
-    /// Print, follow or summarize the log files.
+    /// Print, follow or summarize the log files; report on ended tasks, or export them.
     Logs(logs::Logs),
     /// Measure this machine.
     #[command(subcommand)]

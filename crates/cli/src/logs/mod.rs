@@ -9,7 +9,9 @@
 //! | [`files`]   | reads the daily files forwards, from their end, or as they grow |
 //! | [`pick`]    | filters entries by task and time |
 //! | [`summary`] | computes counts and percentiles |
+//! | [`analysis`]| `logs report` and `logs export`, with the crate [`reports`] |
 
+mod analysis;
 mod entry;
 mod fields;
 mod files;
@@ -29,6 +31,7 @@ use service::Settings;
 use crate::output::Output;
 use crate::text::{count, printable, printable_json};
 
+use analysis::Analysis;
 use entry::{Assembler, Entry, Log};
 use files::{Day, Follower};
 use pick::Pick;
@@ -41,7 +44,10 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// The arguments of `logs`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Logs {
+    #[command(subcommand)]
+    analysis: Option<Analysis>,
     /// Read errors.log: each failed task with its error chain.
     #[arg(long, conflicts_with = "app")]
     errors: bool,
@@ -76,6 +82,9 @@ pub(crate) struct Logs {
 
 /// Runs the command.
 pub(crate) fn run(args: &Logs, config: Option<&Path>, output: &mut Output) -> Result<()> {
+    if let Some(analysis) = &args.analysis {
+        return analysis::run(analysis, config, output);
+    }
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
         None => Settings::load(config)?.log_dir,
