@@ -20,7 +20,12 @@ impl System {
     fn start(model: &str) -> Self {
         let (home, port) = (Home::new(), free_port());
         let port_text = port.to_string();
-        let settings = [("PORT", port_text.as_str()), ("API_KEYS", KEY), ("MODEL_NAME", model)];
+        let settings = [
+            ("PORT", port_text.as_str()),
+            ("API_KEYS", KEY),
+            ("MODEL_NAME", model),
+            ("LOG_TASK_DETAILS", "true"),
+        ];
         let mut up = Process::start(&home, "qwen-queue", &["up"], &settings);
         Client::new(port).wait_until_healthy(&mut up, true);
         Self { home, _up: up, cli: Cli::new(port) }

@@ -189,6 +189,7 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "DRAIN_SECONDS": drain;
         "LOG_DIR": log_dir;
         "LOG_FORMAT": log_format;
+        "LOG_TASK_DETAILS": log_task_details;
         "HF_ENDPOINT": hf_endpoint;
         "HF_TOKEN": hf_token;
         "HF_HOME": hf_home;

@@ -27,12 +27,13 @@ pub(super) struct LoggedTask<'a> {
 }
 
 /// Formats one line of `llm_requests.log`, with its line end. New fields may only be appended at
-/// the end.
+/// the end. With `details` it ends with the model, the owner and, of a failed task, the kind of error.
 pub(super) fn request_line(
     at: OffsetDateTime,
     task: &LoggedTask<'_>,
     outcome: &Outcome,
     metrics: &Metrics,
+    details: bool,
 ) -> String {
     let mut line = format!("[{}] task_id={} status=", timestamp(at), task.id);
     match outcome {
@@ -55,17 +56,19 @@ pub(super) fn request_line(
         Outcome::Completed(_) => write!(line, " cached_tokens={}", metrics.cached_tokens),
         Outcome::Failed(_) | Outcome::Cancelled { .. } => Ok(()),
     })
-    .and_then(|()| {
-        let (model, owner) =
-            (bare_or_quoted(task.model.as_str()), bare_or_quoted(task.owner.as_str()));
-        write!(line, " model={model} owner={owner}")
-    })
-    .and_then(|()| match outcome {
-        Outcome::Failed(error) => writeln!(line, " error_type={}", error.error_type),
-        Outcome::Completed(_) | Outcome::Cancelled { .. } => writeln!(line),
-    })
+    .and_then(|()| if details { write_details(&mut line, task, outcome) } else { Ok(()) })
+    .and_then(|()| writeln!(line))
     .expect("writing to a String can't fail");
     line
+}
+
+fn write_details(line: &mut String, task: &LoggedTask<'_>, outcome: &Outcome) -> std::fmt::Result {
+    let (model, owner) = (bare_or_quoted(task.model.as_str()), bare_or_quoted(task.owner.as_str()));
+    write!(line, " model={model} owner={owner}")?;
+    match outcome {
+        Outcome::Failed(error) => write!(line, " error_type={}", error.error_type),
+        Outcome::Completed(_) | Outcome::Cancelled { .. } => Ok(()),
+    }
 }
 
 /// Formats one block of `errors.log`.
@@ -209,9 +212,10 @@ mod tests {
     const AT: OffsetDateTime = datetime!(2025-11-21 15:30:45 UTC);
 
     /// Formats the line of a task of model `demo` and owner `o1`.
-    fn line(id: TaskId, outcome: &Outcome, metrics: &Metrics) -> String {
+    fn line(id: TaskId, outcome: &Outcome, metrics: &Metrics, details: bool) -> String {
         let (model, owner) = (ModelId::new("demo"), TenantId::new("o1"));
-        request_line(AT, &LoggedTask { id, model: &model, owner: &owner }, outcome, metrics)
+        let task = LoggedTask { id, model: &model, owner: &owner };
+        request_line(AT, &task, outcome, metrics, details)
     }
 
     fn metrics(wait_ms: u64, run_ms: u64, usage: Usage) -> Metrics {
@@ -230,9 +234,9 @@ mod tests {
         };
         let outcome = Outcome::Completed(Completion::of_text("…", usage));
         assert_eq!(
-            line(id, &outcome, &metrics(2_300, 5_800, usage)),
+            line(id, &outcome, &metrics(2_300, 5_800, usage), false),
             format!(
-                "[2025-11-21 15:30:45] task_id={id} status=success prompt_tokens=50 completion_tokens=200 tokens_per_sec=34.48 queue_wait=2.30s processing_time=5.80s total_time=8.10s cached_tokens=32 model=demo owner=o1\n"
+                "[2025-11-21 15:30:45] task_id={id} status=success prompt_tokens=50 completion_tokens=200 tokens_per_sec=34.48 queue_wait=2.30s processing_time=5.80s total_time=8.10s cached_tokens=32\n"
             )
         );
     }
@@ -242,11 +246,24 @@ mod tests {
         let id = TaskId::new();
         let outcome = Outcome::Failed(TaskError::new(ErrorType::OutOfMemory, "CUDA out of memory"));
         assert_eq!(
-            line(id, &outcome, &metrics(500, 3_200, Usage::default())),
+            line(id, &outcome, &metrics(500, 3_200, Usage::default()), false),
             format!(
-                "[2025-11-21 15:30:45] task_id={id} status=error error_message=\"CUDA out of memory\" queue_wait=0.50s processing_time=3.20s total_time=3.70s model=demo owner=o1 error_type=out_of_memory\n"
+                "[2025-11-21 15:30:45] task_id={id} status=error error_message=\"CUDA out of memory\" queue_wait=0.50s processing_time=3.20s total_time=3.70s\n"
             )
         );
+    }
+
+    #[test]
+    fn details_are_at_the_end_of_the_line() {
+        let (id, metrics) = (TaskId::new(), metrics(500, 3_200, Usage::default()));
+        let failed = Outcome::Failed(TaskError::new(ErrorType::OutOfMemory, "CUDA out of memory"));
+        for (outcome, details) in [
+            (&failed, " model=demo owner=o1 error_type=out_of_memory\n"),
+            (&Outcome::CANCELLED, " model=demo owner=o1\n"),
+        ] {
+            let without = line(id, outcome, &metrics, false);
+            assert_eq!(line(id, outcome, &metrics, true), without.trim_end().to_owned() + details);
+        }
     }
 
     #[test]
@@ -257,7 +274,7 @@ mod tests {
         let outcome = Outcome::Failed(error.clone());
         let (model, owner) = (ModelId::new(evil), TenantId::new(evil));
         let task = LoggedTask { id: TaskId::new(), model: &model, owner: &owner };
-        let line = request_line(AT, &task, &outcome, &metrics(1, 1, Usage::default()));
+        let line = request_line(AT, &task, &outcome, &metrics(1, 1, Usage::default()), true);
         assert_eq!(line.lines().count(), 1);
         assert_eq!(line.matches("status=").count(), 1, "{line}");
         assert_eq!(line.matches("total_time=").count(), 1, "{line}");

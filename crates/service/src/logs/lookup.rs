@@ -102,7 +102,7 @@ mod tests {
         let metrics = Metrics::new(ms(0), None, ms(9), Usage::default());
         let (model, owner) = (ModelId::new("demo"), TenantId::new("o1"));
         let task = format::LoggedTask { id, model: &model, owner: &owner };
-        format::request_line(at, &task, &Outcome::CANCELLED, &metrics)
+        format::request_line(at, &task, &Outcome::CANCELLED, &metrics, false)
     }
 
     fn ids(count: usize) -> Vec<TaskId> {

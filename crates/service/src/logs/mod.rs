@@ -182,7 +182,7 @@ impl Logs {
             secrets,
         };
         Ok(Self {
-            tasks: TaskLog::new(dir, tasks, counts),
+            tasks: TaskLog::new(dir, tasks, counts, settings.log_task_details),
             audit: AuditLog::new(audit, json),
             control,
             _audit: audit_thread,

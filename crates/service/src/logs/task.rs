@@ -32,13 +32,15 @@ pub struct TaskLog {
     dir: Arc<Path>,
     log_sender: LogSender,
     counts: LogCounts,
+    /// Whether lines end with the model, the owner and the kind of error.
+    details: bool,
     /// The number of lines handed to the writer whose receipts are pending.
     waiting: Arc<AtomicUsize>,
 }
 
 impl TaskLog {
-    pub(super) fn new(dir: &Path, log_sender: LogSender, counts: LogCounts) -> Self {
-        Self { dir: dir.into(), log_sender, counts, waiting: Arc::default() }
+    pub(super) fn new(dir: &Path, log_sender: LogSender, counts: LogCounts, details: bool) -> Self {
+        Self { dir: dir.into(), log_sender, counts, details, waiting: Arc::default() }
     }
 
     /// Logs an outcome that this process recorded at time `at` of the queue's clock and first sent
@@ -154,7 +156,7 @@ impl TaskLog {
 
     fn write(&self, task: &LoggedTask<'_>, outcome: &Outcome, metrics: &Metrics) -> Receipt {
         let now = OffsetDateTime::now_utc();
-        let line = format::request_line(now, task, outcome, metrics);
+        let line = format::request_line(now, task, outcome, metrics, self.details);
         let block = match outcome {
             Outcome::Failed(error) => Some(format::error_block(now, task.id, error).into_bytes()),
             Outcome::Completed(_) | Outcome::Cancelled { .. } => None,

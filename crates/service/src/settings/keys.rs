@@ -324,6 +324,11 @@ pub const KEYS: &[Key] = &[
         "error, warn, info, debug or trace, optionally by component: info,worker=debug",
     ).list(),
     key("LOG_FORMAT", Some("text"), "format of app.log and of the console: text or json"),
+    key(
+        "LOG_TASK_DETAILS",
+        Some("false"),
+        "end lines of llm_requests.log with model, owner and kind of error: true or false",
+    ),
     key("DATA_DIR", Some("data"), "folder of the embedded queue"),
     key("HF_ENDPOINT", Some("https://huggingface.co"), "URL of the hub that models are downloaded from"),
     key("HF_TOKEN", None, "access token of the hub, for gated models"),

@@ -177,6 +177,8 @@ pub struct Settings {
     pub log_level: String,
     /// `LOG_FORMAT`.
     pub log_format: LogFormat,
+    /// `LOG_TASK_DETAILS`: whether lines of `llm_requests.log` end with the model, the owner and the kind of error.
+    pub log_task_details: bool,
     /// `DATA_DIR`: the folder of the embedded queue.
     pub data_dir: PathBuf,
     /// `HF_ENDPOINT`: the server from which models are downloaded.

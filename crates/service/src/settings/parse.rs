@@ -93,6 +93,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         log_dir: p.path("LOG_DIR").unwrap_or_default(),
         log_level: p.log_level(),
         log_format: p.choice("LOG_FORMAT").unwrap_or(super::LogFormat::Text),
+        log_task_details: p.choice("LOG_TASK_DETAILS").unwrap_or(false),
         data_dir: p.path("DATA_DIR").unwrap_or_default(),
         hf_endpoint: p.url("HF_ENDPOINT", &["https://", "http://"]),
         hf_token: p.hf_token(),
