@@ -16,10 +16,12 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
         QueueLocation::Redis(url) => {
             let partitions = settings.redis_partitions;
             let ca_file = settings.redis_ca_file.clone();
+            let key_prefix = settings.redis_key_prefix.clone();
             let allow_eviction = settings.redis_allow_eviction;
             let options = RedisOptions {
                 partitions,
                 ca_file,
+                key_prefix,
                 allow_eviction,
                 ..RedisOptions::new(url.reveal())
             };

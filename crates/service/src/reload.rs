@@ -157,6 +157,7 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "the queue (REDIS_URL, REDIS_HOST, DATA_DIR)": queue;
         "REDIS_CA_FILE": redis_ca_file;
         "REDIS_PARTITIONS": redis_partitions;
+        "REDIS_KEY_PREFIX": redis_key_prefix;
         "HOST": host;
         "PORT": port;
         "the listener of /admin (ADMIN_HOST, ADMIN_PORT)": admin_address;

@@ -1,11 +1,12 @@
 //! Builds every Redis key and channel. (`scripts/lib/` derives the same names for keys that only a
 //! script can know.)
 //!
-//! All keys of a partition have its number as hash tag, `qq:{0}:…`, so that they are in one slot and
-//! the scripts run on a Cluster.
+//! All keys of a partition begin with the queue's prefix and the partition's number as hash tag, `qq:{0}:…`, so that
+//! they are in one slot and the scripts run on a Cluster.
 
 use protocol::{Lane, ModelId, TaskId, TenantId, WebhookId};
 
+use super::prefix::KeyPrefix;
 use crate::BlobPlace;
 
 /// The keys of one partition.
@@ -15,12 +16,12 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Creates the keys of the `partition`-th partition.
-    pub(crate) fn new(partition: u32) -> Self {
-        Self { base: format!("qq:{{{partition}}}:") }
+    /// Creates the keys of the `partition`-th partition of the queue with that prefix.
+    pub(crate) fn new(prefix: &KeyPrefix, partition: u32) -> Self {
+        Self { base: format!("{prefix}:{{{partition}}}:") }
     }
 
-    /// Returns the prefix of all keys, which is the first key of every script.
+    /// Returns the beginning of all keys of the partition, which is the first key of every script.
     pub(crate) fn base(&self) -> &str {
         &self.base
     }
@@ -167,18 +168,20 @@ mod tests {
 
     #[test]
     fn all_keys_contain_the_partition_hash_tag() {
-        let keys = Keys::new(3);
+        let keys = Keys::new(&KeyPrefix::default(), 3);
         let (id, model) = (TaskId::new(), ModelId::new("Qwen/Qwen3-4B-GGUF:Q4_K_M"));
         assert_eq!(keys.queue(Lane::Low, &model), "qq:{3}:queue:low:Qwen/Qwen3-4B-GGUF:Q4_K_M");
         for key in [keys.task(id), keys.events(id), keys.stats(&model), keys.leases()] {
             assert!(key.starts_with("qq:{3}:"), "{key}");
         }
+        let other = Keys::new(&"team:a".parse().unwrap(), 3);
+        assert_eq!(other.leases(), "team:a:{3}:leases");
     }
 
     #[test]
     fn braces_in_a_model_name_do_not_change_the_hash_slot() {
         // The tag is the content of the first pair of braces, so braces in a name don't matter.
-        let key = Keys::new(0).stats(&ModelId::new("a{b}c"));
+        let key = Keys::new(&KeyPrefix::default(), 0).stats(&ModelId::new("a{b}c"));
         assert_eq!(key.find('{'), Some(3));
     }
 }

@@ -10,8 +10,10 @@ use protocol::TaskId;
 use redis::{Msg, RedisError};
 use tokio::task::AbortHandle;
 
+use super::RedisOptions;
 use super::backoff::Backoff;
 use super::keys::Keys;
+use super::prefix::KeyPrefix;
 use super::server::Server;
 use super::servers::Servers;
 use crate::watch::Hub;
@@ -31,8 +33,9 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Creates a listener without opening a connection.
-    pub(crate) fn new(servers: Arc<Servers>, partitions: u32, hub: Arc<Hub>) -> Self {
-        Self { servers, channels: Channels::of(partitions), hub, running: OnceLock::new() }
+    pub(crate) fn new(servers: Arc<Servers>, options: &RedisOptions, hub: Arc<Hub>) -> Self {
+        let channels = Channels::of(&options.key_prefix, options.partitions);
+        Self { servers, channels, hub, running: OnceLock::new() }
     }
 
     /// Ensures that hints are received. Does nothing outside of a runtime: hints are best effort.
@@ -61,8 +64,8 @@ struct Channels {
 }
 
 impl Channels {
-    fn of(partitions: u32) -> Self {
-        let keys: Vec<_> = (0..partitions).map(Keys::new).collect();
+    fn of(prefix: &KeyPrefix, partitions: u32) -> Self {
+        let keys: Vec<_> = (0..partitions).map(|number| Keys::new(prefix, number)).collect();
         Self {
             changed: keys.iter().map(Keys::changed).collect(),
             cancel: keys.iter().map(Keys::cancel).collect(),

@@ -27,7 +27,7 @@
 //! | `servers.rs`, `server.rs` | the known servers; the connections to one |
 //! | `vetting.rs`, `rights.rs` | checks of a server's permissions and configuration |
 //! | `tls.rs`    | TLS settings for `rediss://` |
-//! | `keys.rs`   | every key |
+//! | `keys.rs`, `prefix.rs` | every key; the prefix of all keys |
 //! | `scripts.rs`, `scripts/` | the scripts; `docs/QUEUE.md` has them in a table |
 //! | `reply.rs`, `error.rs`, `backoff.rs` | parsing replies, classifying errors, backing off |
 
@@ -53,6 +53,7 @@ mod metering;
 mod operations;
 mod partition;
 mod partitions;
+mod prefix;
 mod read;
 mod reap;
 mod reply;
@@ -75,6 +76,7 @@ use std::time::Duration;
 
 use self::listener::Listener;
 use self::partitions::Partitions;
+pub use self::prefix::{KeyPrefix, KeyPrefixError};
 use self::servers::Servers;
 pub use self::servers::urls;
 use crate::OpenError;
@@ -98,12 +100,14 @@ pub struct RedisOptions {
     /// The number of partitions of the queue, the same in all processes: 1 to [`MAX_PARTITIONS`]. On
     /// a Cluster each is on one node, so more than one spread the load.
     pub partitions: u32,
+    /// The prefix of all keys and channels, the same in all processes of a queue.
+    pub key_prefix: KeyPrefix,
     /// `true` if a server that evicts keys when its memory is full may be used.
     pub allow_eviction: bool,
 }
 
 impl RedisOptions {
-    /// Returns the defaults: 8 connections, two seconds, one partition, no eviction.
+    /// Returns the defaults: 8 connections, two seconds, one partition, the prefix `qq`, no eviction.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -111,6 +115,7 @@ impl RedisOptions {
             connections: 8,
             command_timeout: Duration::from_secs(2),
             partitions: 1,
+            key_prefix: KeyPrefix::default(),
             allow_eviction: false,
         }
     }
@@ -140,7 +145,7 @@ impl RedisBroker {
         let (servers, hub) = (Servers::new(&options)?, Hub::new());
         Ok(Self {
             partitions: Arc::new(Partitions::new(&options, &servers)),
-            listener: Listener::new(Arc::clone(&servers), options.partitions, Arc::clone(&hub)),
+            listener: Listener::new(Arc::clone(&servers), &options, Arc::clone(&hub)),
             servers,
             hub,
         })

@@ -50,7 +50,7 @@ impl Partition {
     ) -> Self {
         let (lines, limit) = (options.connections, options.command_timeout);
         Self {
-            keys: Keys::new(number),
+            keys: Keys::new(&options.key_prefix, number),
             link: Link::new(Arc::clone(servers), number, limit),
             scripts: Arc::clone(scripts),
             partitions: options.partitions,

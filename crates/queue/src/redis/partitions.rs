@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::RedisOptions;
 use super::partition::Partition;
+use super::prefix::KeyPrefix;
 use super::reply::Reply;
 use super::scripts::Scripts;
 use super::servers::Servers;
@@ -23,6 +24,8 @@ const LAYOUT: u32 = 4;
 /// All partitions of a queue.
 pub(super) struct Partitions {
     list: Vec<Arc<Partition>>,
+    /// The prefix of all keys.
+    prefix: KeyPrefix,
     /// `true` if Redis was found to have the same number of partitions and the same layout.
     agreed: AtomicBool,
     /// The number of tasks claimed through this broker, which determines the next partition's turn.
@@ -37,6 +40,7 @@ impl Partitions {
         let partition = |number| Partition::new(number, servers, &scripts, options);
         Self {
             list: (0..count).map(partition).map(Arc::new).collect(),
+            prefix: options.key_prefix.clone(),
             agreed: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
         }
@@ -147,8 +151,9 @@ impl Partitions {
             format!(
                 "the queue in Redis was laid out by another build (layout {layout}, this build's is \
                  {LAYOUT}): let that build run it empty and collect its results, stop all gateways and \
-                 workers, and delete the keys that begin with qq: (FLUSHDB, if nothing else is there); \
-                 or give this build a database of its own, as in redis://host:6379/1"
+                 workers, and delete the keys that begin with {}: (FLUSHDB, if nothing else is there); \
+                 or give this build keys of its own with another REDIS_KEY_PREFIX",
+                self.prefix
             )
         } else if remembered != own {
             format!(

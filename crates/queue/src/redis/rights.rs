@@ -5,11 +5,8 @@ use std::collections::BTreeSet;
 
 use redis::RedisError;
 
+use super::prefix::KeyPrefix;
 use crate::contract::causes;
-
-/// The prefixes of all keys and channels of the queue, as patterns of an ACL rule.
-const KEYS: &str = "~qq:*";
-const CHANNELS: &str = "&qq:*";
 
 /// Missing rights.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -64,8 +61,9 @@ impl Missing {
         *self == Self::default()
     }
 
-    /// Describes the missing rights, and how to grant them to `user`.
-    pub(super) fn describe(&self, user: &str) -> String {
+    /// Describes the missing rights to the keys with that prefix, and how to grant them to `user`.
+    pub(super) fn describe(&self, user: &str, prefix: &KeyPrefix) -> String {
+        let all = format!("{prefix}:*");
         let mut what = Vec::new();
         let mut rules: Vec<String> =
             self.commands.iter().map(|command| format!("+{command}")).collect();
@@ -76,14 +74,14 @@ impl Missing {
             what.push(format!("the {word} {}", names.join(", ")));
         }
         for (verb, key) in [("reading", &self.unreadable), ("writing", &self.unwritable)] {
-            what.extend(key.as_ref().map(|key| format!("{verb} the keys qq:* (such as {key})")));
+            what.extend(key.as_ref().map(|key| format!("{verb} the keys {all} (such as {key})")));
         }
         if self.unreadable.is_some() || self.unwritable.is_some() {
-            rules.push(KEYS.to_owned());
+            rules.push(format!("~{all}"));
         }
         if let Some(channel) = &self.channel {
-            what.push(format!("the channels qq:* (such as {channel})"));
-            rules.push(CHANNELS.to_owned());
+            what.push(format!("the channels {all} (such as {channel})"));
+            rules.push(format!("&{all}"));
         }
         format!(
             "the user '{user}' {}: {}; grant them with: ACL SETUSER \
@@ -111,6 +109,10 @@ pub(super) fn is_refusal(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn describe(missing: &Missing) -> String {
+        missing.describe("u", &KeyPrefix::default())
+    }
+
     fn missing(lines: &[&str]) -> Missing {
         Missing::read(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>())
     }
@@ -118,13 +120,13 @@ mod tests {
     #[test]
     fn missing_rights_are_named_with_the_acl_rule_that_grants_them() {
         assert!(missing(&[]).is_empty());
-        let said = missing(&["command xadd", "command script|load"]).describe("u");
+        let said = describe(&missing(&["command xadd", "command script|load"]));
         assert!(said.contains("the commands SCRIPT LOAD, XADD;"), "{said}");
         assert!(said.contains("ACL SETUSER u +script|load +xadd "), "{said}");
-        let said = missing(&["write qq:{0}:leases", "write qq:{0}:dead"]).describe("u");
+        let said = describe(&missing(&["write qq:{0}:leases", "write qq:{0}:dead"]));
         assert!(said.contains("writing the keys qq:* (such as qq:{0}:leases)"), "{said}");
         assert!(said.contains("ACL SETUSER u ~qq:* "), "{said}");
-        let said = missing(&["channel qq:{0}:cancel", "command publish"]).describe("u");
+        let said = describe(&missing(&["channel qq:{0}:cancel", "command publish"]));
         assert!(said.contains("the command PUBLISH; the channels qq:*"), "{said}");
         assert!(said.contains("ACL SETUSER u +publish &qq:* "), "{said}");
     }

@@ -137,8 +137,7 @@ impl Server {
         let error = match error {
             // Connecting to a database other than 0 needs a right itself.
             PoolError::Backend(refused) if rights::is_refused(&refused) => {
-                let user = self.client.get_connection_info().redis_settings().username();
-                let missing = Missing::of("select").describe(user.unwrap_or("default"));
+                let missing = self.vetting.describe(&Missing::of("select"), &self.client);
                 PoolError::PostCreateHook(HookError::message(missing))
             }
             other => other,

@@ -13,6 +13,7 @@ use redis::{Client, RedisError, RedisResult, Script, cmd};
 use super::RedisOptions;
 use super::error;
 use super::keys::Keys;
+use super::prefix::KeyPrefix;
 use super::rights::{self, Missing};
 use super::scripts::Scripts;
 use crate::Fitness;
@@ -22,6 +23,8 @@ use crate::contract::causes;
 pub(super) struct Vetting {
     /// `rights.lua`.
     script: Script,
+    /// The prefix of the keys and channels that the user must be allowed to use.
+    prefix: KeyPrefix,
     bases: Vec<String>,
     channels: Vec<String>,
     /// `true` if the server must be a node of a Cluster.
@@ -51,9 +54,12 @@ impl Record {
 
 impl Vetting {
     pub(super) fn new(options: &RedisOptions, clustered: bool) -> Self {
-        let keys: Vec<_> = (0..options.partitions).map(Keys::new).collect();
+        let prefix = options.key_prefix.clone();
+        let keys: Vec<_> =
+            (0..options.partitions).map(|number| Keys::new(&prefix, number)).collect();
         Self {
             script: Scripts::rights(),
+            prefix,
             bases: keys.iter().map(|keys| keys.base().to_owned()).collect(),
             channels: keys.iter().flat_map(|keys| [keys.changed(), keys.cancel()]).collect(),
             clustered,
@@ -113,8 +119,7 @@ impl Vetting {
             self.subscribe(client, &mut missing).await?;
         }
         if !missing.is_empty() {
-            let user = client.get_connection_info().redis_settings().username();
-            found.obstacles.push(missing.describe(user.unwrap_or("default")));
+            found.obstacles.push(self.describe(&missing, client));
         }
         if let Some(eviction) = info.as_ref().and_then(Info::eviction) {
             if self.allow_eviction {
@@ -134,6 +139,12 @@ impl Vetting {
             record.may_subscribe.store(true, Ordering::Relaxed);
         }
         Ok(found)
+    }
+
+    /// Describes rights that the client's user lacks.
+    pub(super) fn describe(&self, missing: &Missing, client: &Client) -> String {
+        let user = client.get_connection_info().redis_settings().username();
+        missing.describe(user.unwrap_or("default"), &self.prefix)
     }
 
     /// Returns the missing rights for commands, keys and PUBLISH.

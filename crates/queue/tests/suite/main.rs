@@ -17,6 +17,7 @@ mod redis_listing;
 mod redis_memory;
 mod redis_metering;
 mod redis_partitions;
+mod redis_prefix;
 mod redis_rights;
 mod redis_tls;
 mod sqlite_clock;

@@ -141,6 +141,11 @@ pub const KEYS: &[Key] = &[
         "number of partitions of the queue in Redis, the same in all processes, 1 to 64; several are spread over a Cluster",
     ),
     key(
+        "REDIS_KEY_PREFIX",
+        Some("qq"),
+        "what all keys of the queue in Redis begin with, the same in all processes; queues with different prefixes can share a Redis; 1 to 64 letters, digits and characters of _.-:, the first and the last a letter or a digit",
+    ),
+    key(
         "REDIS_ALLOW_EVICTION",
         Some("false"),
         "true or false: allow a Redis that deletes keys, and accepted tasks with them, when its memory is full (a maxmemory-policy other than noeviction)",

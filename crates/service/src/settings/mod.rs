@@ -45,6 +45,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use protocol::{KeyLimits, ModelId};
+use queue::redis::KeyPrefix;
 
 pub use aliases::Aliases;
 pub use dotenv_file::DotEnv;
@@ -101,6 +102,8 @@ pub struct Settings {
     pub redis_ca_file: Option<PathBuf>,
     /// `REDIS_PARTITIONS`: the number of partitions of the queue in Redis.
     pub redis_partitions: u32,
+    /// `REDIS_KEY_PREFIX`: what all keys of the queue in Redis begin with.
+    pub redis_key_prefix: KeyPrefix,
     /// `REDIS_ALLOW_EVICTION`: accepts a Redis that evicts keys when its memory is full.
     pub redis_allow_eviction: bool,
     /// `HOST`: the address that the gateway listens on.

@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(
             advice("redis"),
             "did you mean redis_url or redis_host or redis_port or redis_ca_file or redis_partitions \
-             or redis_allow_eviction?"
+             or redis_key_prefix or redis_allow_eviction?"
         );
         assert!(
             advice("temperature").starts_with("allowed are api_keys, admin_api_key, jwt_secret")

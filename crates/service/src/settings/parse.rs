@@ -47,6 +47,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         queue: p.queue(),
         redis_ca_file: p.path("REDIS_CA_FILE"),
         redis_partitions: p.number("REDIS_PARTITIONS", 1, queue::redis::MAX_PARTITIONS),
+        redis_key_prefix: p.choice("REDIS_KEY_PREFIX").unwrap_or_default(),
         redis_allow_eviction: p.choice("REDIS_ALLOW_EVICTION").unwrap_or(false),
         host: p.choice("HOST").map_or(Ipv4Addr::UNSPECIFIED.into(), |ListenAddress(host)| host),
         port: p.number("PORT", 0, 65_535),

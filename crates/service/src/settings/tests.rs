@@ -167,6 +167,18 @@ fn cluster_is_configured_by_several_urls_and_tls_by_the_scheme() {
 }
 
 #[test]
+fn key_prefix_is_qq_or_given() {
+    let prefix = |text: &str| load("", "", &[("REDIS_KEY_PREFIX", text)]);
+    assert_eq!(load("", "", &[]).unwrap().redis_key_prefix.to_string(), "qq");
+    assert_eq!(prefix("Team:shop").unwrap().redis_key_prefix.to_string(), "Team:shop");
+    for wrong in ["{0}", "a*", "a b", "a:"] {
+        let found = problems(prefix(wrong));
+        assert!(found.len() == 1 && found[0].contains("1 to 64 letters"), "{found:?}");
+        assert!(found[0].contains(&format!("REDIS_KEY_PREFIX='{wrong}'")), "{found:?}");
+    }
+}
+
+#[test]
 fn quantization_without_effect_is_a_warning() {
     let quiet = load("", "", &[("MODEL_NAME", "Qwen/Qwen3-4B-GGUF"), ("QUANTIZATION", "4bit")]);
     assert!(quiet.unwrap().warnings().is_empty());

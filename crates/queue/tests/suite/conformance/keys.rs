@@ -14,7 +14,7 @@ fn owner() -> TenantId {
     TenantId::new("owner with blanks")
 }
 
-fn key() -> ApiKey {
+pub(crate) fn key() -> ApiKey {
     ApiKey {
         id: KeyId::new(),
         prefix: "qq-abcd".into(),
@@ -41,7 +41,7 @@ fn text_of(key: &ApiKey) -> String {
     format!("qq-secret-text-of-{}", key.id)
 }
 
-fn hash(text: &str) -> KeyHash {
+pub(crate) fn hash(text: &str) -> KeyHash {
     Sha256::digest(text).into()
 }
 

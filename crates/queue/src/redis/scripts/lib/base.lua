@@ -1,7 +1,7 @@
 -- Functions that all scripts share. scripts.rs puts this file and the constants in capitals before each script,
 -- and of the other files in lib/ those that it lists for a script: each function costs some 40 ns per call.
 --
--- KEYS[1] is always the partition's base, `qq:{0}:`. Keys that a script can only know after reading
+-- KEYS[1] is always the partition's base, the prefix and the tag, `qq:{0}:`. Keys that a script can only know after reading
 -- (the hash of the task that a stream entry names, the stream that a task came from) are derived
 -- from it here, so they carry the same hash tag and lie in the same slot. keys.rs builds the same
 -- names for the Rust side.
