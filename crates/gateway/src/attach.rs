@@ -99,7 +99,7 @@ pub(crate) async fn attach(
         let (kind, message) = ("value_error", not_taken(first.kind, order.model.as_str()));
         return Err(Refusal::invalid(vec![FieldError { loc, message, kind }]));
     }
-    let ttl = lifetime::limit(order, state.options.max_attempts);
+    let ttl = lifetime::limit(order);
     let found = load(state, tenant, pending).await?;
     let mut attached = Attached {
         blobs: Vec::with_capacity(found.len()),

@@ -185,6 +185,7 @@ mod tests {
             other_models: &[],
             max_time_limit_s: 1,
             max_result_ttl_s: 1,
+            max_attempts: 1,
             webhooks: webhooks::Guard { allow_private: false },
             images: Default::default(),
             now: Timestamp::from_millis(0),

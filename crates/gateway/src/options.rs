@@ -49,7 +49,7 @@ pub struct Options {
     pub task_time_limit_s: u32,
     /// The retention time of results, in seconds (`RESULT_TTL`).
     pub result_ttl_s: u32,
-    /// Number of failed attempts after which a task fails (`MAX_ATTEMPTS`).
+    /// Maximum and default number of failed attempts after which a task fails (`MAX_ATTEMPTS`).
     pub max_attempts: u32,
     /// Maximum number of waiting tasks per model (`MAX_QUEUE_SIZE`).
     pub max_queue_size: u64,
@@ -200,6 +200,7 @@ impl Options {
             other_models,
             max_time_limit_s: self.task_time_limit_s,
             max_result_ttl_s: self.result_ttl_s,
+            max_attempts: self.max_attempts,
             webhooks: self.guard(),
             images: self.images,
             now: Timestamp::now(),

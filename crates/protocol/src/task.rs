@@ -1,6 +1,7 @@
 //! A client's request, validated, as the queue stores it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chat::{Constraint, Message, ModelId, Part, Sampling, Tool, ToolChoice};
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,10 @@ pub struct Task {
     pub result_ttl_s: u32,
     /// The number of failed attempts after which the task fails (`MAX_ATTEMPTS`).
     pub max_attempts: u32,
+    /// The backoff after the first failed attempt, in seconds: at most [`Task::MAX_RETRY_BACKOFF_S`]. `None` is the
+    /// default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_backoff_s: Option<u32>,
     /// The client's label for its end user; stored, never interpreted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
@@ -65,10 +70,19 @@ pub struct Task {
 impl Task {
     /// The largest `n`.
     pub const MAX_N: u8 = 8;
+    /// The largest `retry_backoff_s`: an hour.
+    pub const MAX_RETRY_BACKOFF_S: u32 = 3_600;
+    /// The backoff after the first failed attempt of a task that sets none, in seconds.
+    pub const DEFAULT_RETRY_BACKOFF_S: u32 = 1;
 
     /// Returns the number of answers to generate, within its bounds.
     pub fn choices(&self) -> u8 {
         self.n.clamp(1, Self::MAX_N)
+    }
+
+    /// Returns the backoff after the first failed attempt.
+    pub fn retry_backoff(&self) -> Duration {
+        Duration::from_secs(self.retry_backoff_s.unwrap_or(Self::DEFAULT_RETRY_BACKOFF_S).into())
     }
 }
 
@@ -345,6 +359,16 @@ mod tests {
                 "time_limit_s":1,"result_ttl_s":2,"max_attempts":3}}"#
         ))
         .unwrap()
+    }
+
+    #[test]
+    fn backoff_is_stored_only_if_the_task_sets_one() {
+        let plain = task(r#""prompt":{"raw":"a"}"#);
+        assert_eq!((plain.retry_backoff_s, plain.retry_backoff()), (None, Duration::from_secs(1)));
+        assert!(!record::encode(&plain).unwrap().contains("retry_backoff_s"));
+        let own = task(r#""prompt":{"raw":"a"},"retry_backoff_s":0"#);
+        assert_eq!((own.retry_backoff_s, own.retry_backoff()), (Some(0), Duration::ZERO));
+        assert_eq!(record::decode::<Task>(&record::encode(&own).unwrap()).unwrap(), own);
     }
 
     #[test]

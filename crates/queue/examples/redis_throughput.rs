@@ -35,6 +35,7 @@ fn task() -> Task {
         time_limit_s: 120,
         result_ttl_s: 3600,
         max_attempts: 3,
+        retry_backoff_s: None,
         user_id: None,
         metadata: Default::default(),
         webhook: None,

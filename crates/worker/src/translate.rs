@@ -308,6 +308,7 @@ mod tests {
                 time_limit_s: 1,
                 result_ttl_s: 1,
                 max_attempts: 1,
+                retry_backoff_s: None,
                 user_id: None,
                 metadata: Default::default(),
                 webhook: None,

@@ -82,6 +82,13 @@ pub(crate) struct Submit {
     /// Fail the task if no worker has started it within this many seconds.
     #[arg(long, value_name = "SECONDS")]
     expires_in: Option<u64>,
+    /// Fail the task after this many failed attempts [default: the gateway's maximum].
+    #[arg(long, value_name = "N")]
+    max_attempts: Option<u64>,
+    /// Wait this long after the first failed attempt, twice as long after each further one, up to a minute; 0: retry at
+    /// once [default: 1].
+    #[arg(long, value_name = "SECONDS")]
+    retry_backoff: Option<u64>,
     /// Send a signed POST to this http or https URL when the task ends.
     #[arg(long, value_name = "URL")]
     webhook_url: Option<String>,
@@ -139,6 +146,8 @@ impl Submit {
         set("delay_s", self.delay.map(Value::from));
         set("run_at", self.run_at.clone().map(Value::from));
         set("expires_in_s", self.expires_in.map(Value::from));
+        set("max_attempts", self.max_attempts.map(Value::from));
+        set("retry_backoff_seconds", self.retry_backoff.map(Value::from));
         set("webhook_url", self.webhook_url.clone().map(Value::from));
         body.extend(self.sampling.fields());
         Ok(Value::Object(body))

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use protocol::Timestamp;
-use queue::Start;
+use protocol::{Task, Timestamp};
+use queue::{Start, retry};
 
 use crate::order::Order;
 
 /// How long a task with images waits for a worker unless it says so itself. It expires then, since its images are not
 /// kept longer.
 const WAIT: Duration = Duration::from_secs(6 * 60 * 60);
-/// The time for which images outlive the result, for backoff between attempts and differences of clocks.
+/// The time for which images outlive the result, for lost workers and differences of clocks.
 const MARGIN: Duration = Duration::from_secs(15 * 60);
 
 /// Limits the wait of an order, and returns how long its images are kept: until its result expires.
-pub(super) fn limit(order: &mut Order, max_attempts: u32) -> Duration {
+pub(super) fn limit(order: &mut Order) -> Duration {
     let queueing = &mut order.queueing;
     let delay = match queueing.start {
         Start::Now => Duration::ZERO,
@@ -26,6 +26,15 @@ pub(super) fn limit(order: &mut Order, max_attempts: u32) -> Duration {
     };
     let wait = *queueing.expires_in.get_or_insert(delay + WAIT);
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-    let computing = seconds(queueing.time_limit_s).saturating_mul(max_attempts);
-    wait.saturating_add(computing).saturating_add(seconds(queueing.result_ttl_s)) + MARGIN
+    let attempts = queueing.max_attempts;
+    let computing = seconds(queueing.time_limit_s).saturating_mul(attempts);
+    let first = queueing.retry_backoff_s.unwrap_or(Task::DEFAULT_RETRY_BACKOFF_S);
+    [
+        computing,
+        retry::longest_total(seconds(first), attempts),
+        seconds(queueing.result_ttl_s),
+        MARGIN,
+    ]
+    .into_iter()
+    .fold(wait, Duration::saturating_add)
 }

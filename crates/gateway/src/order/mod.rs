@@ -45,7 +45,7 @@ pub struct Order {
     pub user_id: Option<String>,
     /// The webhook to call when the task ends.
     pub webhook: Option<Webhook>,
-    /// Priority, start time, expiry and retention.
+    /// Priority, start time, expiry, retention and retries.
     pub queueing: Queueing,
 }
 
@@ -73,4 +73,8 @@ pub struct Queueing {
     pub result_ttl_s: u32,
     /// Maximum compute time of one attempt, in seconds.
     pub time_limit_s: u32,
+    /// The number of failed attempts after which the task fails.
+    pub max_attempts: u32,
+    /// The backoff after the first failed attempt, in seconds; `None` for the default.
+    pub retry_backoff_s: Option<u32>,
 }

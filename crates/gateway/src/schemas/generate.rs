@@ -102,4 +102,13 @@ pub(crate) struct GenerateBody {
     /// The maximum compute time of an attempt, in seconds.
     #[schema(minimum = 1)]
     time_limit_s: Option<u32>,
+    /// The number of failed attempts after which the task fails: an attempt fails by an error that may pass, or because its
+    /// worker is lost.
+    #[schema(minimum = 1)]
+    max_attempts: Option<u32>,
+    /// The number of seconds between the first failed attempt and the next one, minus a random part of up to one half.
+    /// It doubles with each further failure, up to a minute, or stays if it is longer. 0: the task is retried at once.
+    /// After the first lost worker the task is retried at once in any case.
+    #[schema(minimum = 0)]
+    retry_backoff_seconds: Option<u32>,
 }

@@ -20,6 +20,8 @@ pub struct Limits<'a> {
     pub max_time_limit_s: u32,
     /// Maximum and default retention of a result, in seconds.
     pub max_result_ttl_s: u32,
+    /// Maximum and default number of failed attempts after which a task fails.
+    pub max_attempts: u32,
     /// Decides which webhook URLs are allowed.
     pub webhooks: Guard,
     /// The images of requests.

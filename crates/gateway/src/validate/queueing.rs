@@ -1,9 +1,9 @@
-//! Validates the fields for queueing: priority, start, expiry, retention, time limit and metadata.
+//! Validates the fields for queueing: priority, start, expiry, retention, time limit, retries and metadata.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::{Lane, Timestamp};
+use protocol::{Lane, Task, Timestamp};
 use queue::Start;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -23,8 +23,17 @@ pub(crate) const MAX_METADATA_NAME: usize = 64;
 pub(crate) const MAX_METADATA_VALUE: usize = 512;
 
 /// The fields that this module reads.
-pub(super) const KNOWN: [&str; 7] =
-    ["priority", "delay_s", "run_at", "expires_in_s", "metadata", "result_ttl_s", "time_limit_s"];
+pub(super) const KNOWN: [&str; 9] = [
+    "priority",
+    "delay_s",
+    "run_at",
+    "expires_in_s",
+    "metadata",
+    "result_ttl_s",
+    "time_limit_s",
+    "max_attempts",
+    "retry_backoff_seconds",
+];
 
 /// Reads the fields, and records problems in `fields`.
 pub(super) fn read(fields: &mut Fields<'_>, limits: &Limits<'_>) -> Queueing {
@@ -41,13 +50,16 @@ pub(super) fn read(fields: &mut Fields<'_>, limits: &Limits<'_>) -> Queueing {
                        it counts from now, so it must be more than delay_s, and end after run_at";
         fields.problem("expires_in_s", "greater_than", message);
     }
-    let mut capped = |name, most: u32| {
-        let given = fields.integer(name, 1..=u64::from(most));
-        given.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(most)
+    let mut within = |name, least: u64, most: u32| {
+        let given = fields.integer(name, least..=u64::from(most));
+        given.and_then(|given| u32::try_from(given).ok())
     };
+    let mut capped = |name, most| within(name, 1, most).unwrap_or(most);
     Queueing {
         result_ttl_s: capped("result_ttl_s", limits.max_result_ttl_s),
         time_limit_s: capped("time_limit_s", limits.max_time_limit_s),
+        max_attempts: capped("max_attempts", limits.max_attempts),
+        retry_backoff_s: within("retry_backoff_seconds", 0, Task::MAX_RETRY_BACKOFF_S),
         lane: lane(fields),
         start,
         expires_in,

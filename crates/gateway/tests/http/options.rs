@@ -17,6 +17,7 @@ fn recorded() -> (Rig, Arc<Record>) {
         |broker| FaultyBroker::recording(broker, &record),
         |options| {
             (options.task_time_limit_s, options.result_ttl_s) = (100, 1000);
+            options.max_attempts = 6;
             options.max_queue_size = 7;
             (options.max_tenant_tasks, options.max_queue_bytes) = (5, 1 << 20);
         },
@@ -39,7 +40,7 @@ fn submit_options_reach_the_queue() {
     let (rig, record) = recorded();
     let body = with(&json!({
         "priority": "high", "metadata": {"order": "17"}, "result_ttl_s": 60, "time_limit_s": 9,
-        "expires_in_s": 30,
+        "expires_in_s": 30, "max_attempts": 5, "retry_backoff_seconds": 90,
     }));
     let reply = rig.client().post("/generate", &body);
     assert_eq!(reply.status, 202, "{reply:?}");
@@ -51,6 +52,7 @@ fn submit_options_reach_the_queue() {
     let task = rig.claim().task;
     assert_eq!(task.lane, Lane::High);
     assert_eq!((task.result_ttl_s, task.time_limit_s), (60, 9));
+    assert_eq!((task.max_attempts, task.retry_backoff_s), (5, Some(90)));
     assert_eq!(task.metadata, [("order".to_owned(), "17".to_owned())].into());
 
     for (fields, start) in [
@@ -67,14 +69,24 @@ fn submit_options_reach_the_queue() {
 #[test]
 fn operators_limits_are_enforced() {
     let (rig, _) = recorded();
-    for (name, value) in [("time_limit_s", 101), ("result_ttl_s", 1001)] {
+    for (name, value, allowed) in [
+        ("time_limit_s", 101, "from 1 to 100"),
+        ("result_ttl_s", 1001, "from 1 to 1000"),
+        ("max_attempts", 7, "from 1 to 6"),
+        ("retry_backoff_seconds", 3601, "from 0 to 3600"),
+    ] {
         let problem = rig.client().post("/generate", &with(&json!({ name: value }))).problem();
         assert_eq!(problem["loc"], json!(["body", name]));
-        assert!(problem["msg"].as_str().unwrap().contains(&(value - 1).to_string()), "{problem}");
+        assert!(problem["msg"].as_str().unwrap().contains(allowed), "{problem}");
     }
+    assert_eq!(rig.client().post("/generate", &with(&json!({}))).status, 202);
+    let task = rig.claim().task;
+    assert_eq!((task.max_attempts, task.retry_backoff_s), (6, None), "the operator's");
     let document = rig.client_with(None).get("/openapi.json").json();
     let fields = &document["components"]["schemas"]["GenerateBody"]["properties"];
     assert_eq!(fields["time_limit_s"]["maximum"], 100);
+    assert_eq!(fields["max_attempts"]["maximum"], 6);
+    assert_eq!(fields["retry_backoff_seconds"]["maximum"], 3600);
     assert_eq!(fields["priority"]["enum"], json!(["high", "normal", "low", "batch"]));
 }
 

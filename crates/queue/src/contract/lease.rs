@@ -5,6 +5,7 @@ use std::time::Duration;
 use protocol::{Attempt, ModelId, Task, TaskError, TaskId, TaskState, Timestamp, WorkerId};
 
 use super::BrokerError;
+use crate::retry;
 
 /// A claiming worker, its models, and the length of its leases.
 #[derive(Debug, Clone)]
@@ -76,6 +77,11 @@ impl Claimed {
     pub fn may_retry(&self) -> bool {
         self.failed_attempts + 1 < self.task.max_attempts
     }
+
+    /// Returns the backoff before the next attempt if this one fails.
+    pub fn retry_in(&self) -> Duration {
+        retry::pause(self.task.retry_backoff(), self.failed_attempts + 1)
+    }
 }
 
 /// The task's state that the holder of a valid lease learns from a renewal.
@@ -94,7 +100,7 @@ pub enum Release {
     Failed {
         /// The error, for the event and for a later dead letter.
         error: TaskError,
-        /// The backoff before the next attempt ([`crate::retry::pause`]).
+        /// The backoff before the next attempt ([`Claimed::retry_in`]).
         retry_in: Duration,
     },
 }

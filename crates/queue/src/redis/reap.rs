@@ -13,9 +13,6 @@ use crate::{BrokerError, CancelReply, Claimant, Reaped, retry};
 /// The maximum number of leases per call of `reap.lua`; if more have expired, it runs again.
 const REAP_BATCH: usize = 64;
 
-/// The number of consecutive lost leases after which a task's backoff no longer grows.
-const LONGEST_REST_AFTER: u32 = 8;
-
 impl Partition {
     pub(super) async fn cancel(&self, id: TaskId) -> Result<CancelReply, BrokerError> {
         let cancelled = Ending::cancelled()?;
@@ -42,9 +39,7 @@ impl Partition {
             call.arg(reaper.worker.to_string()).arg(millis(reaper.lease)).arg(REAP_BATCH);
             call.arg(&cancelled.outcome).arg(&expired.outcome);
             call.arg(stored::json_text(LEASE_EXPIRED)).arg(&error);
-            for lost in 1..=LONGEST_REST_AFTER {
-                call.arg(millis(retry::after_loss(lost)));
-            }
+            call.arg(retry::jitter());
             let mut reply = Reply::new("reap", self.link.run(&call).await?);
             let before = reaped.count();
             for _ in 0..reply.parse::<usize>()? {

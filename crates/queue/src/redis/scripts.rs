@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use protocol::record;
+use protocol::{Task, record};
 use redis::Script;
 
 use crate::limits::{MAX_EVENTS, MAX_FAILURES, PROMOTED, SHORT_LIMIT, WINDOW};
 use crate::pace::LATEST_WEIGHT;
+use crate::retry::{LONGEST, MAX_DOUBLINGS};
 use crate::{
     DEAD_LETTER_TTL, LINE_KEPT, LINE_SPAN, LISTED_ENDED, MAX_DEAD_LETTERS, MAX_TRIES_KEPT,
     TOMBSTONE, WEBHOOK_REPORT_TTL,
@@ -134,6 +135,9 @@ fn constants(partitions: u32) -> String {
         ("LISTED_ENDED", LISTED_ENDED.div_ceil(partitions.into()).to_string()),
         ("MAX_TRIES", MAX_TRIES_KEPT.to_string()),
         ("WEBHOOK_REPORT_TTL_S", seconds(WEBHOOK_REPORT_TTL)),
+        ("DEFAULT_BACKOFF_MS", (u64::from(Task::DEFAULT_RETRY_BACKOFF_S) * 1_000).to_string()),
+        ("LONGEST_BACKOFF_MS", millis(LONGEST).to_string()),
+        ("MAX_DOUBLINGS", MAX_DOUBLINGS.to_string()),
     ]
     .into_iter()
     .unzip();

@@ -69,6 +69,8 @@ struct More<'a> {
     hook: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backoff: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none", flatten)]
     repetition: Option<Repetition<'a>>,
 }
@@ -149,6 +151,7 @@ impl Partition {
             expires,
             hook: hook::encode(task)?,
             notes: stored::notes(task)?,
+            backoff: task.retry_backoff_s.map(|_| millis(task.retry_backoff())),
             repetition,
         };
         let limits = format!(
@@ -189,12 +192,13 @@ fn charge_args(task: &Task, charge: &Charge) -> (Vec<u8>, String) {
 impl More<'_> {
     /// Returns the fields as JSON, or an empty text if there are none.
     fn encoded(&self) -> Result<String, RecordError> {
-        let Self { at, after, expires, hook, notes, repetition } = self;
+        let Self { at, after, expires, hook, notes, backoff, repetition } = self;
         if at.is_none()
             && after.is_none()
             && expires.is_none()
             && hook.is_none()
             && notes.is_none()
+            && backoff.is_none()
             && repetition.is_none()
         {
             return Ok(String::new());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{Attempt, ErrorType, TaskError, TaskId, Timestamp};
+use protocol::{Attempt, ErrorType, Task, TaskError, TaskId, Timestamp};
 use rusqlite::{named_params, params};
 
 use super::column::{Key, key, millis, span_millis, task_id, worker_key};
@@ -137,8 +137,25 @@ fn reclaim(
         return Ok(Fate::Exhausted);
     }
     let event = requeued_event(attempt, reason)?;
-    task::requeue(tx, course, now, retry::after_loss(course.lost + 1), &event)?;
+    task::requeue(tx, course, now, after_loss(tx, course)?, &event)?;
     Ok(Fate::Requeued)
+}
+
+/// Returns the backoff after a lost lease. Only a task that lost several workers in a row has one, so it is read from
+/// the record.
+fn after_loss(tx: &Tx<'_>, course: &Course) -> Result<Duration, BrokerError> {
+    if course.lost == 0 {
+        return Ok(Duration::ZERO);
+    }
+    let own: Option<u32> = tx
+        .sql
+        .prepare_cached(
+            "SELECT CASE WHEN json_valid(record) THEN json_extract(record, '$.retry_backoff_s') END
+             FROM tasks WHERE id = ?1",
+        )?
+        .query_row([key(course.id)], |row| row.get(0))?;
+    let first = own.unwrap_or(Task::DEFAULT_RETRY_BACKOFF_S);
+    Ok(retry::after_loss(Duration::from_secs(first.into()), course.lost + 1))
 }
 
 /// Returns whether no attempt follows the one that failed now.

@@ -316,7 +316,7 @@ pub const KEYS: &[Key] = &[
         Some("30"),
         "seconds after which the tasks of a silent worker are requeued, 2 to 3600",
     ),
-    key("MAX_ATTEMPTS", Some("3"), "number of failed attempts after which a task fails, 1 to 100"),
+    key("MAX_ATTEMPTS", Some("3"), "number of failed attempts after which a task fails, and the largest max_attempts of a request, 1 to 100"),
     key(
         "DRAIN_SECONDS",
         Some("20"),

@@ -52,6 +52,8 @@ const RESERVED: &[&str] = &[
     "metadata",
     "result_ttl_s",
     "time_limit_s",
+    "max_attempts",
+    "retry_backoff_seconds",
     "skill",
     "family",
 ];

@@ -153,6 +153,7 @@ fn task(tenant: TenantId, url: &str) -> Task {
         time_limit_s: 60,
         result_ttl_s: 60,
         max_attempts: 3,
+        retry_backoff_s: None,
         user_id: None,
         metadata: BTreeMap::from([("order".into(), "17".into())]),
         webhook: Some(Webhook { url: url.into(), form: Default::default() }),

@@ -27,8 +27,7 @@ impl Verdict {
     /// Decides about an attempt that failed: returns the task to the queue if a retry may succeed.
     pub(super) fn of_failure(claimed: &Claimed, failure: TaskError) -> Self {
         if failure.error_type.is_transient() && claimed.may_retry() {
-            let retry_in = queue::retry::pause(claimed.failed_attempts + 1);
-            Self::Release(Release::Failed { error: failure, retry_in })
+            Self::Release(Release::Failed { error: failure, retry_in: claimed.retry_in() })
         } else {
             Self::Finish(Outcome::Failed(failure))
         }

@@ -83,6 +83,7 @@ impl Fleet {
             time_limit_s: 240,
             result_ttl_s: 600,
             max_attempts: 3,
+            retry_backoff_s: None,
             user_id: None,
             metadata: Default::default(),
             webhook: None,

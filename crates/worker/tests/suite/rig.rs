@@ -101,6 +101,7 @@ impl Rig {
             time_limit_s: 60,
             result_ttl_s: 60,
             max_attempts: 1,
+            retry_backoff_s: None,
             user_id: None,
             metadata: Default::default(),
             webhook: None,

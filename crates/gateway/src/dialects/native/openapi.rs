@@ -2,7 +2,7 @@
 //! of the running server. This only documents; [`crate::validate`] performs the checks.
 
 use chat::{Sampling, SamplingField};
-use protocol::Lane;
+use protocol::{Lane, Task};
 use queue::ListedState;
 use serde_json::{Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -189,6 +189,10 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
     fields["time_limit_s"]["default"] = json!(options.task_time_limit_s);
     fields["result_ttl_s"]["maximum"] = json!(options.result_ttl_s);
     fields["result_ttl_s"]["default"] = json!(options.result_ttl_s);
+    fields["max_attempts"]["maximum"] = json!(options.max_attempts);
+    fields["max_attempts"]["default"] = json!(options.max_attempts);
+    fields["retry_backoff_seconds"]["maximum"] = json!(Task::MAX_RETRY_BACKOFF_S);
+    fields["retry_backoff_seconds"]["default"] = json!(Task::DEFAULT_RETRY_BACKOFF_S);
     fields["delay_s"]["maximum"] = json!(MAX_AHEAD_S);
     fields["expires_in_s"]["maximum"] = json!(MAX_AHEAD_S);
     fields["webhook_url"]["maxLength"] = json!(webhooks::guard::MAX_URL);
@@ -208,7 +212,15 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
     }
     fields["top_logprobs"]["maximum"] = json!(Sampling::MAX_TOP_LOGPROBS);
     // Their ranges are documented, and `int32` would contradict them.
-    for name in ["max_tokens", "top_logprobs", "time_limit_s", "result_ttl_s", "expires_in_s"] {
+    for name in [
+        "max_tokens",
+        "top_logprobs",
+        "time_limit_s",
+        "result_ttl_s",
+        "expires_in_s",
+        "max_attempts",
+        "retry_backoff_seconds",
+    ] {
         if let Some(field) = fields[name].as_object_mut() {
             field.remove("format");
         }

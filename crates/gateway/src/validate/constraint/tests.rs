@@ -16,6 +16,7 @@ fn form(mut fields: Value) -> Result<AnswerForm, (String, String)> {
         other_models: &[],
         max_time_limit_s: 120,
         max_result_ttl_s: 3600,
+        max_attempts: 3,
         webhooks: Guard { allow_private: false },
         images: Default::default(),
         now: Timestamp::from_millis(0),

@@ -19,6 +19,7 @@ fn limits() -> Limits<'static> {
         other_models: &*OTHER_MODELS,
         max_time_limit_s: 120,
         max_result_ttl_s: 3600,
+        max_attempts: 3,
         webhooks: webhooks::Guard { allow_private: false },
         images: crate::order::ImageRules::default(),
         now: Timestamp::from_millis(0),

@@ -18,6 +18,7 @@ fn judge(fields: Value) -> Result<Queueing, Vec<FieldError>> {
         other_models: &[],
         max_time_limit_s: 120,
         max_result_ttl_s: 3600,
+        max_attempts: 3,
         webhooks: webhooks::Guard { allow_private: false },
         images: Default::default(),
         now: NOW,
@@ -40,6 +41,8 @@ fn queueing_defaults_are_now_and_the_operators_limits() {
             metadata: BTreeMap::new(),
             result_ttl_s: 3600,
             time_limit_s: 120,
+            max_attempts: 3,
+            retry_backoff_s: None,
         }
     );
 }
@@ -49,7 +52,7 @@ fn every_queueing_field_is_parsed() {
     assert_eq!(
         accepted(json!({
             "priority": "batch", "delay_s": 1.5, "expires_in_s": 60, "metadata": {"a": "", "é": "1"},
-            "result_ttl_s": 1, "time_limit_s": 119,
+            "result_ttl_s": 1, "time_limit_s": 119, "max_attempts": 2, "retry_backoff_seconds": 0,
         })),
         Queueing {
             lane: Some(Lane::Batch),
@@ -58,6 +61,8 @@ fn every_queueing_field_is_parsed() {
             metadata: [("a".into(), String::new()), ("é".into(), "1".into())].into(),
             result_ttl_s: 1,
             time_limit_s: 119,
+            max_attempts: 2,
+            retry_backoff_s: Some(0),
         }
     );
 }
@@ -105,6 +110,12 @@ fn invalid_queueing_fields_are_refused_with_the_field_name() {
         (json!({"result_ttl_s": 3601}), "result_ttl_s", "less_than_equal"),
         (json!({"result_ttl_s": 0}), "result_ttl_s", "greater_than_equal"),
         (json!({"time_limit_s": 121}), "time_limit_s", "less_than_equal"),
+        (json!({"max_attempts": 0}), "max_attempts", "greater_than_equal"),
+        (json!({"max_attempts": 4}), "max_attempts", "less_than_equal"),
+        (json!({"max_attempts": 1.5}), "max_attempts", "int_from_float"),
+        (json!({"retry_backoff_seconds": -1}), "retry_backoff_seconds", "greater_than_equal"),
+        (json!({"retry_backoff_seconds": 3601}), "retry_backoff_seconds", "less_than_equal"),
+        (json!({"retry_backoff_seconds": "5"}), "retry_backoff_seconds", "int_type"),
     ] {
         let errors = judge(fields.clone()).unwrap_err();
         assert_eq!(errors.len(), 1, "{fields}: {errors:?}");

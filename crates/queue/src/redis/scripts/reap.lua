@@ -11,13 +11,20 @@
 -- ARGV  1 reaping worker   2 lease in ms   3 maximum number of tasks to handle
 --       4 outcome `cancelled`   5 outcome `expired`
 --       6 reason for `requeued` events, as JSON   7 the same as the attempt's error
---       8… backoff in ms after the first lost lease in a row, after the second…; the last value is for
---       all further ones
+--       8 random factor of backoffs, 0.5 to 1
 -- Returns  {n, requeued id…, n, cancelled id…, n, expired id…,
 --           n, exhausted (id, record, attempt, submitted ms, started ms, failed attempts)…}
 
 local base, lease = KEYS[1], tonumber(ARGV[2])
 local at = now_ms()
+
+-- Returns the backoff in ms after the `lost`-th expired lease in a row, as `after_loss` in retry.rs.
+local function backoff_after(task, lost)
+  if lost == 1 then return 0 end
+  local first = tonumber(task.backoff or DEFAULT_BACKOFF_MS)
+  local whole = math.min(first * 2 ^ math.min(lost - 2, MAX_DOUBLINGS), math.max(first, LONGEST_BACKOFF_MS))
+  return math.floor(whole * ARGV[8])
+end
 
 promote(base, at, ARGV[3])
 
@@ -53,7 +60,7 @@ if at >= hold then
   ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(at), 'LIMIT', 0, ARGV[3])
 end
 for _, id in ipairs(ids) do
-  local task = read_ending(base, id, 'cancel', 'failed', 'failures', 'lost', 'spent', 'record')
+  local task = read_ending(base, id, 'cancel', 'failed', 'failures', 'lost', 'spent', 'record', 'backoff')
   if task.state ~= 'processing' then
     redis.call('ZREM', KEYS[2], id)
   elseif task.cancel == '1' then
@@ -67,7 +74,7 @@ for _, id in ipairs(ids) do
         with_failure(task, at, ARGV[7]) }
     end
     if failed < tonumber(task.max) then
-      local rest = tonumber(ARGV[math.min(7 + lost, #ARGV)])
+      local rest = backoff_after(task, lost)
       requeue(base, id, task, at, string.format(
         '{"v":%d,"event":"requeued","attempt":%s,"reason":%s}', VERSION, task.attempt, ARGV[6]),
         rest, fields)

@@ -137,6 +137,43 @@ async fn task_that_lost_two_workers_gets_a_backoff(on: Fixture) {
     assert_eq!(again.failed_attempts, 4, "queued at once");
 }
 
+async fn own_backoff_of_a_task_is_used(on: Fixture) {
+    let broker = on.broker;
+    let reaper = claimant(SHORT);
+    let with = |seconds| Task { max_attempts: 5, retry_backoff_s: Some(seconds), ..task() };
+    // Without a backoff also after several lost workers; with one, not after the first.
+    for (seconds, expected) in [(0, 0.0..=0.0), (600, 299.0..=602.0)] {
+        let task = with(seconds);
+        broker.submit(&task, NO_LIMIT).await.unwrap();
+        claimed(&*broker, &claimant(SHORT)).await;
+        assert_eq!(reap_until_found(&*broker, &reaper).await.requeued, [task.id]);
+        assert_eq!(run_at(&*broker, task.id).await, None, "{seconds} s, first loss");
+
+        let held = claimed(&*broker, &claimant(SHORT)).await;
+        let (least, most) = (f64::from(seconds) / 2.0, f64::from(seconds));
+        assert!((least..=most).contains(&held.retry_in().as_secs_f64()), "{:?}", held.retry_in());
+        let failed_at = Timestamp::now();
+        assert_eq!(reap_until_found(&*broker, &reaper).await.requeued, [task.id]);
+        let due = run_at(&*broker, task.id).await;
+        let rest = due.map_or(0.0, |due| due.seconds_since(failed_at));
+        assert!(expected.contains(&rest), "{seconds} s: {rest} s");
+        assert_eq!(due.is_some(), seconds > 0);
+        assert_eq!(broker.cancel(task.id).await.unwrap(), CancelReply::Cancelled);
+    }
+}
+
+async fn replayed_task_keeps_its_attempts_and_backoff(on: Fixture) {
+    let broker = on.broker;
+    let task = Task { max_attempts: 1, retry_backoff_s: Some(7), ..task() };
+    broker.submit(&task, NO_LIMIT).await.unwrap();
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    assert!(!held.may_retry());
+    broker.finish(&held.lease, &failed("broken")).await.unwrap();
+    let replayed = broker.replay(task.id).await.unwrap().expect("a dead letter");
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    assert_eq!(held.task, Task { id: replayed.task_id, ..task });
+}
+
 async fn many_tasks_in_backoff_are_all_requeued(on: Fixture) {
     const TASKS: usize = 40; // more than a tenant's window in a stream
     let broker = on.broker;
@@ -166,5 +203,7 @@ run_on_every_broker! {
     task_in_backoff_can_be_cancelled,
     deadline_does_not_expire_a_task_in_backoff,
     task_that_lost_two_workers_gets_a_backoff,
+    own_backoff_of_a_task_is_used,
+    replayed_task_keeps_its_attempts_and_backoff,
     many_tasks_in_backoff_are_all_requeued,
 }

@@ -124,6 +124,7 @@ pub(crate) fn task() -> Task {
         time_limit_s: 120,
         result_ttl_s: 3600,
         max_attempts: 3,
+        retry_backoff_s: None,
         user_id: None,
         metadata: [("order".to_owned(), "7 \"a\"".to_owned())].into(),
         webhook: None,

@@ -43,6 +43,7 @@ pub(super) fn task() -> Task {
         time_limit_s: 120,
         result_ttl_s: 3600,
         max_attempts: 3,
+        retry_backoff_s: None,
         user_id: None,
         metadata: std::collections::BTreeMap::new(),
         webhook: None,

@@ -133,6 +133,8 @@ fn order(
             metadata: BTreeMap::new(),
             result_ttl_s: options.result_ttl_s,
             time_limit_s: options.task_time_limit_s,
+            max_attempts: options.max_attempts,
+            retry_backoff_s: None,
         },
     };
     (order, max_calls)

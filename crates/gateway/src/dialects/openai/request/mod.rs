@@ -127,6 +127,8 @@ pub(super) fn queueing(fields: &mut Fields<'_>, options: &Options) -> Queueing {
         metadata: metadata(fields),
         result_ttl_s: options.result_ttl_s,
         time_limit_s: options.task_time_limit_s,
+        max_attempts: options.max_attempts,
+        retry_backoff_s: None,
     }
 }
 

@@ -19,6 +19,7 @@
 --   failed cancel                  attempts that count as failed; 1 if cancellation was requested
 --   failures                       the failures, one versioned JSON per line, the latest MAX_FAILURES
 --   lost                           expired leases in a row
+--   backoff                        its first backoff in ms, if it sets one
 --   spent                          1 if its attempts are used up and a reaper holds it
 --   told                           chunks of text that the current attempt has published; see events.lua
 --   submitted started first        times in ms; first = of the first start, once it was requeued

@@ -7,6 +7,7 @@
 --       4 limits of its model, of its tenant, and of bytes, separated by spaces
 --       5 optional fields as JSON, or empty: `at` earliest start in ms; `after` earliest start in ms from
 --         now; `expires` ms until its deadline; `hook` its webhook; `notes` the fields kept after its end;
+--         `backoff` ms after its first lost worker but one;
 --         `key` the idempotency key under which repetitions find it, `hash` of its body, `window` the
 --         maximum age in ms of an earlier submit that counts as the same, -1 for any age, 0 for none
 --       6 its charge (lib/meters.lua), or empty   7 tokens to reserve; behind a space its images, if it has some
@@ -119,6 +120,7 @@ local function submit(id, record, about, limits, more, charge, tokens)
   end
   if options.hook then append(fields, { 'hook', options.hook }) end
   if options.notes then append(fields, { 'notes', options.notes }) end
+  if options.backoff then append(fields, { 'backoff', int(options.backoff) }) end
   if charge then
     fields[#fields + 1] = 'charge'
     fields[#fields + 1] = receipt_of(charge, tokens, images)
