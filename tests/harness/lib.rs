@@ -10,6 +10,7 @@
 //! | [`process`]  | starts, stops, freezes and kills qwen-queue's binaries, each in a folder of its own |
 //! | [`redis`]    | starts a Redis per test, on a free port, that can be killed and restarted |
 //! | [`cluster`]  | starts three of them as a Redis Cluster |
+//! | [`sentinel`] | starts a primary, a replica, and Sentinels that watch them |
 //! | [`clock`]    | a clock that a test moves |
 //! | [`freezer`]  | stops a single thread of a process |
 //! | [`proxy`]    | a TCP proxy that can be cut and healed |
@@ -45,6 +46,7 @@ pub mod promise;
 pub mod proxy;
 pub mod receiver;
 pub mod redis;
+pub mod sentinel;
 pub mod system;
 pub mod terminal;
 

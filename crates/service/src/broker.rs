@@ -16,12 +16,15 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
         QueueLocation::Redis(url) => {
             let partitions = settings.redis_partitions;
             let ca_file = settings.redis_ca_file.clone();
+            let sentinel_password = settings.redis_sentinel_password.as_ref();
             let key_prefix = settings.redis_key_prefix.clone();
             let allow_eviction = settings.redis_allow_eviction;
             let options = RedisOptions {
                 partitions,
                 ca_file,
                 key_prefix,
+                sentinel_username: settings.redis_sentinel_username.clone(),
+                sentinel_password: sentinel_password.map(|text| text.reveal().to_owned()),
                 allow_eviction,
                 ..RedisOptions::new(url.reveal())
             };

@@ -155,6 +155,8 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "MAX_IMAGE_TOKENS": max_image_tokens;
         "MAX_VIDEO_TOKENS": max_video_tokens;
         "the queue (REDIS_URL, REDIS_HOST, DATA_DIR)": queue;
+        "REDIS_SENTINEL_USERNAME": redis_sentinel_username;
+        "REDIS_SENTINEL_PASSWORD": redis_sentinel_password;
         "REDIS_CA_FILE": redis_ca_file;
         "REDIS_PARTITIONS": redis_partitions;
         "REDIS_KEY_PREFIX": redis_key_prefix;

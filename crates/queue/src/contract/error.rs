@@ -80,7 +80,8 @@ pub enum OpenError {
     /// The Redis URL is invalid.
     #[error(
         "the Redis URL can't be used: {reason}; expected redis[s]://[user:password@]host:port[/db], \
-         or the URLs of several nodes of a Cluster, separated by commas"
+         or the URLs of several nodes of a Cluster, separated by commas, \
+         or redis[s]+sentinel://[user:password@]host:26379,host2:26379/name-of-the-primary[/db]"
     )]
     RedisUrl {
         /// The reason why it is invalid.

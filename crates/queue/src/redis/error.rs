@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use deadpool_redis::{HookError, PoolError};
+use deadpool::managed::{self, HookError};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::rights;
 use crate::BrokerError;
 use crate::contract::causes;
+
+/// The error of a pool of connections.
+pub(crate) type PoolError = managed::PoolError<RedisError>;
+
+/// The code of errors of Sentinels.
+const SENTINEL: &str = "SENTINEL";
 
 /// Classifies an error: `Unavailable` if it may be transient, `Corrupt` if it should never occur.
 pub(crate) fn broker_error(server: &str, error: &RedisError) -> BrokerError {
@@ -77,11 +83,36 @@ pub(crate) fn is_silence(error: &PoolError) -> bool {
 /// Returns whether the connection is unusable after this error: broken, unresponsive, to a server that
 /// another has replaced, or of a user whose rights were revoked.
 pub(crate) fn is_gone(error: &RedisError) -> bool {
-    let replaced = ErrorKind::Server(ServerErrorKind::ReadOnly);
     error.is_io_error()
         || error.is_unrecoverable_error()
-        || error.kind() == replaced
+        || is_of_replica(error)
         || rights::is_refused(error)
+}
+
+/// Returns whether a replica refused a write.
+pub(crate) fn is_of_replica(error: &RedisError) -> bool {
+    error.code() == Some("READONLY")
+}
+
+/// Returns the error for a server that should be a primary and is a replica.
+pub(crate) fn replica() -> RedisError {
+    redis::make_extension_error("READONLY".to_owned(), Some("it is a replica".to_owned()))
+}
+
+/// Returns the error for a primary that no Sentinel names.
+pub(crate) fn no_primary(reason: &str) -> RedisError {
+    redis::make_extension_error(SENTINEL.to_owned(), Some(reason.to_owned()))
+}
+
+/// Returns the reason why a Sentinel does not answer a question.
+pub(crate) fn of_sentinel(error: &RedisError) -> String {
+    let is_auth = error.kind() == ErrorKind::AuthenticationFailed;
+    if is_auth || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM")) {
+        return "it refuses the user or the password: set REDIS_SENTINEL_USERNAME and \
+                REDIS_SENTINEL_PASSWORD"
+            .to_owned();
+    }
+    reason(error, error.to_string())
 }
 
 /// Returns the error for a slot that is being moved between nodes for longer than an operation may take.
@@ -129,6 +160,7 @@ fn reason(error: &RedisError, text: String) -> String {
         Some("CLUSTERDOWN" | "MASTERDOWN") => {
             "the Cluster does not serve this part of the queue now".into()
         }
+        Some(SENTINEL) => error.detail().unwrap_or_default().to_owned(),
         Some("OOM") => causes::MEMORY.into(),
         Some("READONLY") => causes::REPLICA.into(),
         Some("MISCONF") => causes::DISK.into(),

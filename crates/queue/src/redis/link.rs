@@ -86,7 +86,7 @@ impl Link {
 
     /// Maps an error of Redis to one of the contract.
     pub(crate) fn error(&self, error: &RedisError) -> BrokerError {
-        error::broker_error(self.home().name(), error)
+        error::broker_error(&self.home().name(), error)
     }
 
     /// Maps a script's `error` about one of several tasks.
@@ -96,7 +96,7 @@ impl Link {
             // The next connection determines which right is missing.
             home.hang_up(Instant::now());
         }
-        error::of_one(home.name(), text.strip_prefix("error ").unwrap_or(text))
+        error::of_one(&home.name(), text.strip_prefix("error ").unwrap_or(text))
     }
 
     async fn ask<T: FromRedisValue>(
@@ -110,10 +110,10 @@ impl Link {
             let Asked { server, at, moving } =
                 asked.into_inner().unwrap_or_else(PoisonError::into_inner);
             if moving {
-                return Err(error::moving(server.name()));
+                return Err(error::moving(&server.name()));
             }
             self.leave(&server, at);
-            Err(error::timed_out(server.name(), limit))
+            Err(error::timed_out(&server.name(), limit))
         })?;
         T::from_redis_value(value).map_err(|error| self.error(&error.into()))
     }
@@ -138,7 +138,7 @@ impl Link {
                     if error::is_silence(&error) {
                         server.hang_up(Instant::now());
                     }
-                    let error = error::pool_error(server.name(), error);
+                    let error = error::pool_error(&server.name(), error);
                     unreachable.push((server, error));
                     match self.untried(&unreachable) {
                         Some(next) => server = next,
@@ -192,7 +192,8 @@ impl Link {
                 }
                 // Most likely the connection had been dead for a while. Whether the request was executed
                 // is unknown, but every operation may be repeated.
-                _ if error.is_connection_dropped() && !repeated => {
+                // A failed-over primary refuses writes.
+                _ if (error.is_connection_dropped() || server.is_replaced(&error)) && !repeated => {
                     repeated = true;
                     server.hang_up(sent);
                 }
@@ -200,13 +201,13 @@ impl Link {
                     if error::is_gone(&error) {
                         self.leave(&server, sent);
                     }
-                    return Err(error::broker_error(server.name(), &error));
+                    return Err(error::broker_error(&server.name(), &error));
                 }
             }
         }
         // The first is the one that was known to have the partition.
         let first = unreachable.into_iter().next();
-        Err(first.map_or_else(|| error::astray(self.home().name()), |(_, error)| error))
+        Err(first.map_or_else(|| error::astray(&self.home().name()), |(_, error)| error))
     }
 
     /// Returns a server that this operation has not found unreachable.

@@ -2,8 +2,9 @@
 //! with the first watch, reconnects automatically, and wakes all watchers after each (re)connect, since
 //! hints may have been missed.
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use protocol::TaskId;
@@ -79,7 +80,7 @@ async fn listen(servers: Arc<Servers>, channels: Channels, hub: Arc<Hub>) {
     let mut server = servers.seed(0);
     loop {
         if let Err(error) = listen_once(&server, &channels, &hub, &mut backoff).await {
-            tracing::debug!(%error, server = server.name(), "the connection for wake-ups was lost");
+            tracing::debug!(%error, server = server.name().as_str(), "the connection for wake-ups was lost");
         }
         server = servers.after(&server);
         tokio::time::sleep(backoff.next()).await;
@@ -94,20 +95,25 @@ async fn listen_once(
     backoff: &mut Backoff,
 ) -> Result<(), RedisError> {
     let connect = async {
-        let mut pubsub = server.pubsub().await?;
+        let (mut pubsub, address) = server.pubsub().await?;
         pubsub.subscribe(&channels.changed).await?;
         pubsub.subscribe(&channels.cancel).await?;
-        Ok::<_, RedisError>(pubsub.split())
+        Ok::<_, RedisError>((pubsub.split(), address))
     };
-    let (mut sink, mut messages) = in_time(connect).await?;
+    let ((mut sink, mut messages), address) = in_time(connect).await?;
     *backoff = Backoff::new();
     hub.wake_all();
+    let mut moved = pin!(server.moved_from(&address));
     loop {
         tokio::select! {
             message = messages.next() => match message {
                 Some(message) => pass_on(&message, &channels.cancel, hub),
                 None => return Ok(()),
             },
+            () = &mut moved => {
+                server.discard(Instant::now());
+                return Ok(());
+            }
             () = tokio::time::sleep(CHECK_EVERY) => {
                 in_time(sink.ping::<redis::Value>()).await?;
             }

@@ -24,13 +24,15 @@
 //! | `listener.rs`| the single pub/sub connection |
 //! | `partitions.rs`, `partition.rs` | the mapping of tasks to partitions; one partition |
 //! | `link.rs`   | the route to a partition, under a deadline; redirections of a Cluster |
-//! | `servers.rs`, `server.rs` | the known servers; the connections to one |
+//! | `servers.rs`, `server.rs`, `address.rs` | the known servers; the connections to one; where it is |
+//! | `sentinel_url.rs`, `sentinels.rs` | the URL of a Redis with Sentinels; asking them for the primary |
 //! | `vetting.rs`, `rights.rs` | checks of a server's permissions and configuration |
 //! | `tls.rs`    | TLS settings for `rediss://` |
 //! | `keys.rs`, `prefix.rs` | every key; the prefix of all keys |
 //! | `scripts.rs`, `scripts/` | the scripts; `docs/QUEUE.md` has them in a table |
 //! | `reply.rs`, `error.rs`, `backoff.rs` | parsing replies, classifying errors, backing off |
 
+mod address;
 mod backoff;
 mod batches;
 mod blobs;
@@ -60,6 +62,8 @@ mod reply;
 mod requests;
 mod rights;
 mod scripts;
+mod sentinel_url;
+mod sentinels;
 mod server;
 mod servers;
 mod submit;
@@ -77,6 +81,7 @@ use std::time::Duration;
 use self::listener::Listener;
 use self::partitions::Partitions;
 pub use self::prefix::{KeyPrefix, KeyPrefixError};
+pub use self::sentinel_url::SentinelUrl;
 use self::servers::Servers;
 pub use self::servers::urls;
 use crate::OpenError;
@@ -89,8 +94,13 @@ pub const MAX_PARTITIONS: u32 = 64;
 #[derive(Debug, Clone)]
 pub struct RedisOptions {
     /// `redis://[user:password@]host:port[/db]` or `unix:///path`; for a Redis Cluster several of
-    /// its nodes, separated by commas. `rediss://` uses TLS.
+    /// its nodes, separated by commas. `rediss://` uses TLS. With Sentinels
+    /// `redis+sentinel://[user:password@]host:port,host:port/primary[/db]`, whose credentials are those of Redis.
     pub url: String,
+    /// The user at the Sentinels; `None` for their default user.
+    pub sentinel_username: Option<String>,
+    /// The password at the Sentinels, if they require one.
+    pub sentinel_password: Option<String>,
     /// Certificates (PEM) to trust in TLS instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// Connections for short commands, per server; an even number. Operations share them.
@@ -111,6 +121,8 @@ impl RedisOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            sentinel_username: None,
+            sentinel_password: None,
             ca_file: None,
             connections: 8,
             command_timeout: Duration::from_secs(2),

@@ -11,15 +11,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use deadpool_redis::{
-    Connection, Hook, HookError, Manager, Pool, PoolConfig, PoolError, Runtime, Timeouts,
-};
+use deadpool::Runtime;
+use deadpool::managed::{Hook, HookError, Object, Pool, PoolConfig, Timeouts};
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::error;
+use super::address::{Address, Dialer};
+use super::error::{self, PoolError};
 use super::rights::{self, Missing};
+use super::sentinel_url::SentinelUrl;
+use super::sentinels::Sentinels;
 use super::vetting::{Record, Vetting};
 use crate::{BrokerError, Fitness};
 
@@ -42,15 +44,15 @@ pub(crate) fn thread() -> usize {
     THREAD.with(|number| *number)
 }
 
-/// One server, and the connections to it.
+/// One server, and the connections to it. The primary that Sentinels name is one server, wherever it is.
 pub(crate) struct Server {
-    /// `host:port`, without the password: for messages, and to identify the server.
-    name: String,
-    client: Client,
-    pool: Pool,
+    address: Arc<Address>,
+    pool: Pool<Dialer>,
     lines: Vec<Line>,
     /// Idle connections for blocking reads.
     idle: Mutex<Vec<MultiplexedConnection>>,
+    /// The name of the server to which the connections go.
+    settled: Mutex<String>,
     limit: Duration,
     vetting: Arc<Vetting>,
     record: Arc<Record>,
@@ -59,7 +61,7 @@ pub(crate) struct Server {
 /// A slot for one shared connection.
 #[derive(Default)]
 struct Line {
-    held: Mutex<Option<(Instant, Connection)>>,
+    held: Mutex<Option<(Instant, Object<Dialer>)>>,
     /// Held while connecting; other callers wait for the result.
     connecting: tokio::sync::Mutex<()>,
 }
@@ -81,39 +83,56 @@ impl Server {
     /// # Errors
     /// Returns a message if the address is invalid.
     pub(crate) fn new(address: ConnectionInfo, shared: ConnectionSettings) -> Result<Self, String> {
+        let client = Client::open(without_name(address)).map_err(|error| error.to_string())?;
+        Self::at(Address::Fixed(client), shared)
+    }
+
+    /// Creates the primary that Sentinels name, without opening a connection.
+    ///
+    /// # Errors
+    /// Returns a message if an address is invalid.
+    pub(crate) fn primary(url: SentinelUrl, shared: ConnectionSettings) -> Result<Self, String> {
+        let SentinelUrl { primary, sentinels, template } = url;
+        let sentinels = sentinels.into_iter().map(without_name).collect();
+        let url = SentinelUrl { primary, sentinels, template: without_name(template) };
+        Self::at(Address::Primary(Sentinels::new(url, shared.limit)?), shared)
+    }
+
+    fn at(address: Address, shared: ConnectionSettings) -> Result<Self, String> {
         let ConnectionSettings { lines, limit, vetting } = shared;
-        // Setting a name for CLIENT LIST would require a further right (CLIENT SETINFO).
-        let settings = address.redis_settings().clone().set_skip_set_lib_name();
-        let address = address.set_redis_settings(settings);
-        let client = Client::open(address.clone()).map_err(|error| error.to_string())?;
-        let timeouts = AsyncConnectionConfig::new()
+        let address = Arc::new(address);
+        let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
             .set_response_timeout(Some(limit));
-        let manager = Manager::new_with_config(address, timeouts);
         let record = Arc::<Record>::default();
-        let pool = Pool::builder(manager.map_err(|error| error.to_string())?)
+        let pool = Pool::builder(Dialer { address: Arc::clone(&address), config })
             .config(PoolConfig {
                 max_size: lines,
                 timeouts: Timeouts { wait: Some(limit), create: Some(limit), recycle: Some(limit) },
                 ..PoolConfig::default()
             })
             .runtime(Runtime::Tokio1)
-            .post_create(admission(&vetting, &client, &record));
+            .post_create(admission(&vetting, &address, &record));
         Ok(Self {
-            name: client.get_connection_info().addr().to_string(),
-            client,
+            address,
             pool: pool.build().map_err(|error| error.to_string())?,
             lines: (0..lines.max(1)).map(|_| Line::default()).collect(),
             idle: Mutex::default(),
+            settled: Mutex::default(),
             limit,
             vetting,
             record,
         })
     }
 
-    /// Returns `host:port`.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// Returns `host:port`, without the password, and of a primary its name: for messages, and to identify the server.
+    pub(crate) fn name(&self) -> String {
+        self.address.name()
+    }
+
+    /// Returns whether the next connection may reach another server, since this one has become a replica.
+    pub(crate) fn is_replaced(&self, error: &RedisError) -> bool {
+        self.address.is_of_primary() && error::is_of_replica(error)
     }
 
     /// Returns a shared connection for short commands.
@@ -127,6 +146,8 @@ impl Server {
             return Ok(connection);
         }
         let connection = self.pool.get().await.map_err(|error| self.refused(error))?;
+        self.address.note(true);
+        self.settle();
         let shared = connection.clone();
         *line.lock() = Some((Instant::now(), connection));
         Ok(shared)
@@ -134,10 +155,11 @@ impl Server {
 
     /// Handles the refusal of a new connection. Its reason also applies to earlier ones, so it discards them.
     fn refused(&self, error: PoolError) -> PoolError {
+        self.address.note(false);
         let error = match error {
             // Connecting to a database other than 0 needs a right itself.
             PoolError::Backend(refused) if rights::is_refused(&refused) => {
-                let missing = self.vetting.describe(&Missing::of("select"), &self.client);
+                let missing = self.vetting.describe(&Missing::of("select"), &self.address);
                 PoolError::PostCreateHook(HookError::message(missing))
             }
             other => other,
@@ -159,30 +181,55 @@ impl Server {
                 Err(PoolError::PostCreateHook(HookError::Message(obstacle))) => {
                     return Ok(Fitness::unfit(obstacle));
                 }
-                Err(error) => return Err(error::pool_error(&self.name, error)),
+                Err(error) => return Err(error::pool_error(&self.name(), error)),
             };
-            let found = self.vetting.examine(&mut connection, &self.client, &self.record).await;
-            found.map_err(|error| error::broker_error(&self.name, &error))
+            let found = self.vetting.examine(&mut connection, &self.address, &self.record).await;
+            found.map_err(|error| {
+                if self.is_replaced(&error) {
+                    self.hang_up(Instant::now());
+                }
+                error::broker_error(&self.name(), &error)
+            })
         };
         let found = tokio::time::timeout(self.limit, asked).await;
-        let found = found.unwrap_or_else(|_| Err(error::timed_out(&self.name, self.limit)))?;
+        let found = found.unwrap_or_else(|_| Err(error::timed_out(&self.name(), self.limit)))?;
         if !found.obstacles.is_empty() {
             // The next caller gets a new connection, which is refused with the reason.
             self.hang_up(Instant::now());
         }
-        Ok(found.of(&error::named(&self.name)))
+        Ok(found.of(&error::named(&self.name())))
     }
 
     /// Discards the connections made before `then`, when one of them failed: the cause may have left the
     /// others half-open without a sign. Callers that still wait for a reply on them keep them until it
     /// arrives or their deadline passes.
     pub(crate) fn hang_up(&self, then: Instant) {
+        // A connection made since then works: the failure says nothing about the present address.
+        let is_old = self.lines.iter().any(|line| line.is_newer_than(then));
+        self.discard(then);
+        if !is_old {
+            self.address.note(false);
+        }
+    }
+
+    /// Discards the connections to another address than the present one.
+    fn settle(&self) {
+        let name = self.name();
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        if *settled != name {
+            *settled = name;
+            self.discard(Instant::now());
+        }
+    }
+
+    /// Discards the connections made before `then`, because the server has moved.
+    pub(crate) fn discard(&self, then: Instant) {
         for line in &self.lines {
             let mut held = line.lock();
             if held.as_ref().is_some_and(|(made, _)| *made <= then)
                 && let Some((_, connection)) = held.take()
             {
-                drop(Connection::take(connection)); // not back into the pool
+                drop(Object::take(connection)); // not back into the pool
             }
         }
         self.idle().clear();
@@ -197,7 +244,7 @@ impl Server {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.limit))
             .set_response_timeout(None);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        self.address.client().await?.get_multiplexed_async_connection_with_config(&config).await
     }
 
     /// Takes back a connection after its blocking read.
@@ -205,9 +252,16 @@ impl Server {
         self.idle().push(connection);
     }
 
-    /// Returns a connection for pub/sub.
-    pub(crate) async fn pubsub(&self) -> Result<PubSub, RedisError> {
-        self.client.get_async_pubsub().await
+    /// Returns a connection for pub/sub, and the address to which it goes.
+    pub(crate) async fn pubsub(&self) -> Result<(PubSub, String), RedisError> {
+        let client = self.address.client().await?;
+        let address = client.get_connection_info().addr().to_string();
+        Ok((client.get_async_pubsub().await?, address))
+    }
+
+    /// Waits until the server is at another address.
+    pub(crate) async fn moved_from(&self, address: &str) {
+        self.address.moved_from(address).await;
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<MultiplexedConnection>> {
@@ -221,16 +275,27 @@ impl Line {
         self.lock().as_ref().map(|(_, connection)| MultiplexedConnection::clone(connection))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Connection)>> {
+    fn is_newer_than(&self, then: Instant) -> bool {
+        self.lock().as_ref().is_some_and(|(made, _)| *made > then)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Object<Dialer>)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Turns off the name in CLIENT LIST, which would require a further right (CLIENT SETINFO).
+fn without_name(address: ConnectionInfo) -> ConnectionInfo {
+    let settings = address.redis_settings().clone().set_skip_set_lib_name();
+    address.set_redis_settings(settings)
+}
+
 /// Returns the hook that admits each new connection, or refuses it with the reason.
-fn admission(vetting: &Arc<Vetting>, client: &Client, record: &Arc<Record>) -> Hook {
-    let (vetting, client, record) = (Arc::clone(vetting), client.clone(), Arc::clone(record));
+fn admission(vetting: &Arc<Vetting>, address: &Arc<Address>, record: &Arc<Record>) -> Hook<Dialer> {
+    let (vetting, address, record) = (Arc::clone(vetting), Arc::clone(address), Arc::clone(record));
     Hook::async_fn(move |connection, _| {
-        let (vetting, client, record) = (Arc::clone(&vetting), client.clone(), Arc::clone(&record));
-        Box::pin(async move { vetting.admit(connection, &client, &record).await })
+        let (vetting, address, record) =
+            (Arc::clone(&vetting), Arc::clone(&address), Arc::clone(&record));
+        Box::pin(async move { vetting.admit(connection, &address, &record).await })
     })
 }

@@ -1,10 +1,12 @@
-//! The servers that a broker knows: those of the URL, and those that a Cluster has named since.
+//! The servers that a broker knows: those of the URL, and those that a Cluster has named since; or the primary that
+//! Sentinels name.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::join_all;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
+use super::sentinel_url::SentinelUrl;
 use super::server::{ConnectionSettings, Server};
 use super::vetting::Vetting;
 use super::{RedisOptions, error, tls};
@@ -33,6 +35,18 @@ impl Servers {
             limit: options.command_timeout,
             vetting: Arc::new(Vetting::new(options, urls.len() > 1)),
         };
+        if let Some(sentinels) = urls.iter().find_map(|url| SentinelUrl::of(url)) {
+            if urls.len() > 1 {
+                let reason = "a URL with Sentinels must be the only one: it names them all";
+                return Err(bad_url(reason.to_owned()));
+            }
+            let url = sentinels.map_err(|problem| bad_url(format!("it {problem}")))?;
+            let url = url.prepared(options)?;
+            let template = url.template.clone();
+            let primary = Server::primary(url, settings.clone()).map_err(bad_url)?;
+            let seeds = vec![Arc::new(primary)];
+            return Ok(Arc::new(Self { seeds, learned: Mutex::default(), template, settings }));
+        }
         let mut template = None;
         let mut seeds = Vec::new();
         for url in urls {
@@ -88,11 +102,12 @@ impl Servers {
     /// Returns [`BrokerError::Corrupt`] if the address is invalid.
     pub(crate) fn at(&self, address: &str, by: &Server) -> Result<Arc<Server>, BrokerError> {
         let parts = address.rsplit_once(':').and_then(|(host, port)| {
-            let own = by.name().rsplit_once(':').map_or("", |(host, _)| host);
+            let name = by.name();
+            let own = name.rsplit_once(':').map_or("", |(host, _)| host);
             let host = if host.is_empty() || host == "?" { own } else { host };
             Some((host.trim_matches(['[', ']']).to_owned(), port.parse::<u16>().ok()?))
         });
-        let (host, port) = parts.ok_or_else(|| error::no_address(by.name(), address))?;
+        let (host, port) = parts.ok_or_else(|| error::no_address(&by.name(), address))?;
         let found = match self.template.addr() {
             ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
                 host,
@@ -108,7 +123,7 @@ impl Servers {
         }
         let server = Server::new(self.template.clone().set_addr(found), self.settings.clone())
             .map(Arc::new)
-            .map_err(|_| error::no_address(by.name(), address))?;
+            .map_err(|_| error::no_address(&by.name(), address))?;
         let mut learned = self.learned();
         // A server that no link uses any more may be gone permanently.
         learned.retain(|known| Arc::strong_count(known) > 1);

@@ -5,12 +5,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_redis::HookError;
+use deadpool::managed::HookError;
 use futures::future::join;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisError, RedisResult, Script, cmd};
+use redis::{RedisError, RedisResult, Script, cmd};
 
 use super::RedisOptions;
+use super::address::Address;
 use super::error;
 use super::keys::Keys;
 use super::prefix::KeyPrefix;
@@ -72,10 +73,10 @@ impl Vetting {
     pub(super) async fn admit(
         &self,
         connection: &mut MultiplexedConnection,
-        client: &Client,
+        address: &Address,
         record: &Record,
-    ) -> Result<(), HookError> {
-        let found = self.examine(connection, client, record).await.map_err(HookError::Backend)?;
+    ) -> Result<(), HookError<RedisError>> {
+        let found = self.examine(connection, address, record).await.map_err(HookError::Backend)?;
         match found.obstacles.into_iter().next() {
             None => Ok(()),
             Some(obstacle) => Err(HookError::message(obstacle)),
@@ -86,12 +87,19 @@ impl Vetting {
     pub(super) async fn examine(
         &self,
         connection: &mut MultiplexedConnection,
-        client: &Client,
+        address: &Address,
         record: &Record,
     ) -> RedisResult<Fitness> {
         let mut found = Fitness::default();
         let mut missing = self.rights(connection).await?;
         let info = info(connection).await;
+        // A Sentinel that has not noticed a failover yet names the former primary.
+        if address.is_of_primary()
+            && let Ok(Some(info)) = &info
+            && info.field("role") == Some("slave")
+        {
+            return Err(error::replica());
+        }
         if self.clustered {
             if let Ok(Some(info)) = &info
                 && info.field("cluster_enabled") == Some("0")
@@ -116,10 +124,10 @@ impl Vetting {
             Err(error) => return Err(error),
         };
         if !record.may_subscribe.load(Ordering::Relaxed) {
-            self.subscribe(client, &mut missing).await?;
+            self.subscribe(address, &mut missing).await?;
         }
         if !missing.is_empty() {
-            found.obstacles.push(self.describe(&missing, client));
+            found.obstacles.push(self.describe(&missing, address));
         }
         if let Some(eviction) = info.as_ref().and_then(Info::eviction) {
             if self.allow_eviction {
@@ -141,10 +149,9 @@ impl Vetting {
         Ok(found)
     }
 
-    /// Describes rights that the client's user lacks.
-    pub(super) fn describe(&self, missing: &Missing, client: &Client) -> String {
-        let user = client.get_connection_info().redis_settings().username();
-        missing.describe(user.unwrap_or("default"), &self.prefix)
+    /// Describes rights that the user of connections lacks.
+    pub(super) fn describe(&self, missing: &Missing, address: &Address) -> String {
+        missing.describe(address.user(), &self.prefix)
     }
 
     /// Returns the missing rights for commands, keys and PUBLISH.
@@ -170,9 +177,9 @@ impl Vetting {
     }
 
     /// Tries to subscribe, on a separate connection.
-    async fn subscribe(&self, client: &Client, missing: &mut Missing) -> RedisResult<()> {
+    async fn subscribe(&self, address: &Address, missing: &mut Missing) -> RedisResult<()> {
         let listen = async {
-            let mut line = client.get_async_pubsub().await?;
+            let mut line = address.client().await?.get_async_pubsub().await?;
             for channel in &self.channels {
                 match line.subscribe(channel).await {
                     Ok(()) => {}
@@ -200,7 +207,9 @@ struct Info(String);
 
 /// Queries `INFO`; returns `None` if the server does not support these sections.
 async fn info(connection: &mut MultiplexedConnection) -> RedisResult<Option<Info>> {
-    let asked = cmd("INFO").arg("memory").arg("cluster").query_async::<String>(connection).await;
+    let mut question = cmd("INFO");
+    question.arg(&["memory", "cluster", "replication"]);
+    let asked = question.query_async::<String>(connection).await;
     match asked {
         Ok(text) => Ok(Some(Info(text))),
         Err(error) if rights::is_refused(&error) || is_lost(&error) => Err(error),

@@ -19,6 +19,7 @@ mod redis_metering;
 mod redis_partitions;
 mod redis_prefix;
 mod redis_rights;
+mod redis_sentinel;
 mod redis_tls;
 mod sqlite_clock;
 mod sqlite_disk;

@@ -82,12 +82,13 @@ impl Secrets {
         let keys = settings.api_keys.iter().chain(&settings.admin_api_key);
         texts.extend(
             keys.chain(&settings.jwt.secret)
+                .chain(&settings.redis_sentinel_password)
                 .chain(&settings.hf_token)
                 .map(|key| key.reveal().to_owned()),
         );
         let mut addresses = vec![settings.hf_endpoint.clone()];
         if let QueueLocation::Redis(url) = &settings.queue {
-            addresses.extend(url.reveal().split(',').map(str::to_owned));
+            addresses.extend(queue::redis::urls(url.reveal()).into_iter().map(str::to_owned));
         }
         addresses.extend(PROXIES.iter().filter_map(|name| std::env::var(name).ok()));
         texts.extend(addresses.iter().flat_map(|address| of_address(address)));

@@ -126,10 +126,20 @@ pub const KEYS: &[Key] = &[
     key(
         "REDIS_URL",
         None,
-        "redis[s]://[user:password@]host[:port][/db], or the URLs of several nodes of a Redis Cluster, separated by commas; unset: `up` uses its embedded queue",
+        "redis[s]://[user:password@]host[:port][/db], or the URLs of several nodes of a Redis Cluster, separated by commas, or redis[s]+sentinel://[user:password@]host[:port],host[:port]/name-of-the-primary[/db]; unset: `up` uses its embedded queue",
     ).list(),
     key("REDIS_HOST", None, "host name of Redis, used if REDIS_URL is unset"),
     key("REDIS_PORT", Some("6379"), "port of Redis, used with REDIS_HOST, 1 to 65535"),
+    key(
+        "REDIS_SENTINEL_USERNAME",
+        None,
+        "user at the Sentinels of REDIS_URL, used with REDIS_SENTINEL_PASSWORD; unset: their default user",
+    ),
+    key(
+        "REDIS_SENTINEL_PASSWORD",
+        None,
+        "password at the Sentinels of REDIS_URL; unset: they require none. The credentials in REDIS_URL are those of Redis",
+    ),
     key(
         "REDIS_CA_FILE",
         None,

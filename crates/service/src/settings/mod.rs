@@ -98,6 +98,10 @@ pub struct Settings {
     pub max_video_tokens: usize,
     /// `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`; otherwise the embedded queue in `DATA_DIR`.
     pub queue: QueueLocation,
+    /// `REDIS_SENTINEL_USERNAME`: the user at the Sentinels.
+    pub redis_sentinel_username: Option<String>,
+    /// `REDIS_SENTINEL_PASSWORD`: the password at the Sentinels.
+    pub redis_sentinel_password: Option<Secret>,
     /// `REDIS_CA_FILE`: certificates to trust in TLS connections to Redis.
     pub redis_ca_file: Option<PathBuf>,
     /// `REDIS_PARTITIONS`: the number of partitions of the queue in Redis.

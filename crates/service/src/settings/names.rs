@@ -132,8 +132,9 @@ mod tests {
         assert_eq!(advice("max_batch"), "did you mean max_batch_size?");
         assert_eq!(
             advice("redis"),
-            "did you mean redis_url or redis_host or redis_port or redis_ca_file or redis_partitions \
-             or redis_key_prefix or redis_allow_eviction?"
+            "did you mean redis_url or redis_host or redis_port or redis_sentinel_username \
+             or redis_sentinel_password or redis_ca_file or redis_partitions or redis_key_prefix \
+             or redis_allow_eviction?"
         );
         assert!(
             advice("temperature").starts_with("allowed are api_keys, admin_api_key, jwt_secret")

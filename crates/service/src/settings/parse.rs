@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use protocol::{KeyLimits, ModelId};
+use queue::redis::SentinelUrl;
 use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
@@ -47,6 +48,8 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         queue: p.queue(),
         redis_ca_file: p.path("REDIS_CA_FILE"),
         redis_partitions: p.number("REDIS_PARTITIONS", 1, queue::redis::MAX_PARTITIONS),
+        redis_sentinel_username: p.get("REDIS_SENTINEL_USERNAME").map(str::to_owned),
+        redis_sentinel_password: p.sentinel_password(),
         redis_key_prefix: p.choice("REDIS_KEY_PREFIX").unwrap_or_default(),
         redis_allow_eviction: p.choice("REDIS_ALLOW_EVICTION").unwrap_or(false),
         host: p.choice("HOST").map_or(Ipv4Addr::UNSPECIFIED.into(), |ListenAddress(host)| host),
@@ -375,6 +378,16 @@ impl<'a> Parser<'a> {
         Some(Secret::new(token))
     }
 
+    /// Parses the password at the Sentinels, which a user needs too.
+    fn sentinel_password(&mut self) -> Option<Secret> {
+        let password = self.get("REDIS_SENTINEL_PASSWORD");
+        if password.is_none() && self.get("REDIS_SENTINEL_USERNAME").is_some() {
+            let what = " needs a password: set REDIS_SENTINEL_PASSWORD too";
+            self.note("REDIS_SENTINEL_USERNAME", what);
+        }
+        password.map(Secret::new)
+    }
+
     fn queue(&mut self) -> QueueLocation {
         let port: u16 = self.number("REDIS_PORT", 1, 65_535);
         if let Some(urls) = self.get("REDIS_URL") {
@@ -384,6 +397,10 @@ impl<'a> Parser<'a> {
                 let which =
                     if all.len() > 1 { format!(": URL {}", number + 1) } else { String::new() };
                 self.note("REDIS_URL", format_args!("{which} {problem}"));
+            }
+            if all.len() > 1 && all.iter().any(|url| SentinelUrl::of(url).is_some()) {
+                let what = ": a URL with Sentinels must be the only one: it names them all";
+                self.note("REDIS_URL", what);
             }
             return QueueLocation::Redis(Secret::new(urls));
         }

@@ -2,19 +2,24 @@
 //! contain a password; most invalid URLs have a password with a character that must be escaped.
 //! Pure.
 
+use queue::redis::SentinelUrl;
+
 const SCHEMES: [&str; 4] = ["redis", "rediss", "redis+unix", "unix"];
 
 /// Returns the problem with a URL, or `None` if it is valid.
 pub(super) fn problem(url: &str) -> Option<String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Some(
-            "has no scheme: it must begin with redis://, rediss://, redis+unix:// or unix://"
+            "has no scheme: it must begin with redis://, rediss://, redis+sentinel://, rediss+sentinel://, \
+             redis+unix:// or unix://"
                 .to_owned(),
         );
     };
-    if !SCHEMES.contains(&scheme) {
+    let sentinel = SentinelUrl::of(url);
+    if sentinel.is_none() && !SCHEMES.contains(&scheme) {
         return Some(format!(
-            "has the scheme {}, allowed are redis://, rediss://, redis+unix:// and unix://",
+            "has the scheme {}, allowed are redis://, rediss://, redis+sentinel://, rediss+sentinel://, \
+             redis+unix:// and unix://",
             scheme.escape_debug()
         ));
     }
@@ -40,6 +45,9 @@ pub(super) fn problem(url: &str) -> Option<String> {
     }
     if let Some(blank) = url.chars().find(|next| next.is_whitespace()) {
         return Some(in_password(blank));
+    }
+    if let Some(sentinel) = sentinel {
+        return sentinel.err();
     }
     let address = authority.rsplit_once('@').map_or(authority, |(_, address)| address);
     if address.contains(['$', '{', '}']) {
@@ -88,6 +96,8 @@ mod tests {
             "redis://u:!$&'()*+,;=-._~@a",
             "unix:///run/redis.sock",
             "redis+unix:///run/redis.sock?db=1",
+            "redis+sentinel://user:p%23ss@a:26379,b/main/1",
+            "rediss+sentinel://a/main#insecure",
         ] {
             assert_eq!(problem(url), None, "{url}");
         }
@@ -109,6 +119,10 @@ mod tests {
             ("redis://:seSame@", "no host"),
             ("localhost:6379", "no scheme"),
             ("http://:seSame@a", "scheme http,"),
+            ("redis+sentinel://:seSame/1@a/main", "write %2F"),
+            ("redis+sentinel://:50%seSame@a/main", "write %25"),
+            ("redis+sentinel://:seSame@a,b", "name of the primary"),
+            ("redis-sentinel://:seSame@a/main", "scheme redis-sentinel;"),
         ] {
             let problem = problem(url).unwrap_or_else(|| panic!("{url} has no problem"));
             assert!(problem.contains(word) && !problem.contains("seSame"), "{url}: {problem}");

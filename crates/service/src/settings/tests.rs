@@ -167,6 +167,26 @@ fn cluster_is_configured_by_several_urls_and_tls_by_the_scheme() {
 }
 
 #[test]
+fn sentinels_are_configured_by_one_url() {
+    let url = "redis+sentinel://u:p@redis-1:26379,redis-2:26379/main";
+    let credentials =
+        [("REDIS_SENTINEL_USERNAME", "watcher"), ("REDIS_SENTINEL_PASSWORD", "seSame-1234")];
+    let settings = load("", "", &[&[("REDIS_URL", url)][..], &credentials].concat()).unwrap();
+    assert_eq!(settings.queue, QueueLocation::Redis(Secret::new(url)));
+    assert_eq!(settings.redis_sentinel_username.as_deref(), Some("watcher"));
+    assert_eq!(settings.redis_sentinel_password, Some(Secret::new("seSame-1234")));
+    let two = format!("{url},redis://:seSame@a");
+    for (given, word) in [
+        (("REDIS_URL", two.as_str()), "must be the only one"),
+        (("REDIS_URL", "redis+sentinel://:seSame@a"), "name of the primary"),
+        (credentials[0], "set REDIS_SENTINEL_PASSWORD too"),
+    ] {
+        let found = problems(load("", "", &[given]));
+        assert!(found[0].contains(word) && !found.concat().contains("seSame"), "{found:?}");
+    }
+}
+
+#[test]
 fn key_prefix_is_qq_or_given() {
     let prefix = |text: &str| load("", "", &[("REDIS_KEY_PREFIX", text)]);
     assert_eq!(load("", "", &[]).unwrap().redis_key_prefix.to_string(), "qq");
