@@ -1,10 +1,6 @@
-//! Where a server is, and how connections to it are made.
+//! Where a server is.
 
-use std::sync::Arc;
-
-use deadpool::managed::{Manager, Metrics, RecycleResult};
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
+use redis::{Client, RedisResult};
 
 use super::sentinels::Sentinels;
 
@@ -62,30 +58,5 @@ impl Address {
             Self::Fixed(_) => std::future::pending().await,
             Self::Primary(sentinels) => sentinels.moved_from(address).await,
         }
-    }
-}
-
-/// Makes the pool's connections.
-pub(super) struct Dialer {
-    pub(super) address: Arc<Address>,
-    pub(super) config: AsyncConnectionConfig,
-}
-
-impl Manager for Dialer {
-    type Type = MultiplexedConnection;
-    type Error = RedisError;
-
-    async fn create(&self) -> RedisResult<MultiplexedConnection> {
-        let client = self.address.client().await?;
-        client.get_multiplexed_async_connection_with_config(&self.config).await
-    }
-
-    /// No connection returns to the pool.
-    async fn recycle(
-        &self,
-        _: &mut MultiplexedConnection,
-        _: &Metrics,
-    ) -> RecycleResult<RedisError> {
-        Ok(())
     }
 }

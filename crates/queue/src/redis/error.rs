@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use deadpool::managed::{self, HookError};
+use deadpool_redis::{HookError, PoolError};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::rights;
 use crate::BrokerError;
 use crate::contract::causes;
-
-/// The error of a pool of connections.
-pub(crate) type PoolError = managed::PoolError<RedisError>;
 
 /// The code of errors of Sentinels.
 const SENTINEL: &str = "SENTINEL";

@@ -24,7 +24,7 @@
 //! | `listener.rs`| the single pub/sub connection |
 //! | `partitions.rs`, `partition.rs` | the mapping of tasks to partitions; one partition |
 //! | `link.rs`   | the route to a partition, under a deadline; redirections of a Cluster |
-//! | `servers.rs`, `server.rs`, `address.rs` | the known servers; the connections to one; where it is |
+//! | `servers.rs`, `server.rs`, `pools.rs`, `address.rs` | the known servers; the connections to one, and its pool; where it is |
 //! | `sentinel_url.rs`, `sentinels.rs` | the URL of a Redis with Sentinels; asking them for the primary |
 //! | `vetting.rs`, `rights.rs` | checks of a server's permissions and configuration |
 //! | `tls.rs`    | TLS settings for `rediss://` |
@@ -55,6 +55,7 @@ mod metering;
 mod operations;
 mod partition;
 mod partitions;
+mod pools;
 mod prefix;
 mod read;
 mod reap;

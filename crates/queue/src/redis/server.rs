@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use deadpool::Runtime;
-use deadpool::managed::{Hook, HookError, Object, Pool, PoolConfig, Timeouts};
+use deadpool_redis::{Connection, HookError, PoolError};
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::address::{Address, Dialer};
-use super::error::{self, PoolError};
+use super::address::Address;
+use super::error;
+use super::pools::Pools;
 use super::rights::{self, Missing};
 use super::sentinel_url::SentinelUrl;
 use super::sentinels::Sentinels;
@@ -47,7 +47,7 @@ pub(crate) fn thread() -> usize {
 /// One server, and the connections to it. The primary that Sentinels name is one server, wherever it is.
 pub(crate) struct Server {
     address: Arc<Address>,
-    pool: Pool<Dialer>,
+    pools: Pools,
     lines: Vec<Line>,
     /// Idle connections for blocking reads.
     idle: Mutex<Vec<MultiplexedConnection>>,
@@ -61,7 +61,7 @@ pub(crate) struct Server {
 /// A slot for one shared connection.
 #[derive(Default)]
 struct Line {
-    held: Mutex<Option<(Instant, Object<Dialer>)>>,
+    held: Mutex<Option<(Instant, Connection)>>,
     /// Held while connecting; other callers wait for the result.
     connecting: tokio::sync::Mutex<()>,
 }
@@ -84,7 +84,7 @@ impl Server {
     /// Returns a message if the address is invalid.
     pub(crate) fn new(address: ConnectionInfo, shared: ConnectionSettings) -> Result<Self, String> {
         let client = Client::open(without_name(address)).map_err(|error| error.to_string())?;
-        Self::at(Address::Fixed(client), shared)
+        Ok(Self::at(Address::Fixed(client), shared))
     }
 
     /// Creates the primary that Sentinels name, without opening a connection.
@@ -95,34 +95,22 @@ impl Server {
         let SentinelUrl { primary, sentinels, template } = url;
         let sentinels = sentinels.into_iter().map(without_name).collect();
         let url = SentinelUrl { primary, sentinels, template: without_name(template) };
-        Self::at(Address::Primary(Sentinels::new(url, shared.limit)?), shared)
+        Ok(Self::at(Address::Primary(Sentinels::new(url, shared.limit)?), shared))
     }
 
-    fn at(address: Address, shared: ConnectionSettings) -> Result<Self, String> {
+    fn at(address: Address, shared: ConnectionSettings) -> Self {
         let ConnectionSettings { lines, limit, vetting } = shared;
-        let address = Arc::new(address);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limit))
-            .set_response_timeout(Some(limit));
-        let record = Arc::<Record>::default();
-        let pool = Pool::builder(Dialer { address: Arc::clone(&address), config })
-            .config(PoolConfig {
-                max_size: lines,
-                timeouts: Timeouts { wait: Some(limit), create: Some(limit), recycle: Some(limit) },
-                ..PoolConfig::default()
-            })
-            .runtime(Runtime::Tokio1)
-            .post_create(admission(&vetting, &address, &record));
-        Ok(Self {
+        let (address, record) = (Arc::new(address), Arc::<Record>::default());
+        Self {
+            pools: Pools::new(&address, &vetting, &record, (lines, limit)),
             address,
-            pool: pool.build().map_err(|error| error.to_string())?,
             lines: (0..lines.max(1)).map(|_| Line::default()).collect(),
             idle: Mutex::default(),
             settled: Mutex::default(),
             limit,
             vetting,
             record,
-        })
+        }
     }
 
     /// Returns `host:port`, without the password, and of a primary its name: for messages, and to identify the server.
@@ -145,7 +133,7 @@ impl Server {
         if let Some(connection) = line.connection() {
             return Ok(connection);
         }
-        let connection = self.pool.get().await.map_err(|error| self.refused(error))?;
+        let connection = self.pools.get().await.map_err(|error| self.refused(error))?;
         self.address.note(true);
         self.settle();
         let shared = connection.clone();
@@ -229,7 +217,7 @@ impl Server {
             if held.as_ref().is_some_and(|(made, _)| *made <= then)
                 && let Some((_, connection)) = held.take()
             {
-                drop(Object::take(connection)); // not back into the pool
+                drop(Connection::take(connection)); // not back into the pool
             }
         }
         self.idle().clear();
@@ -279,7 +267,7 @@ impl Line {
         self.lock().as_ref().is_some_and(|(made, _)| *made > then)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Object<Dialer>)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Connection)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -288,14 +276,4 @@ impl Line {
 fn without_name(address: ConnectionInfo) -> ConnectionInfo {
     let settings = address.redis_settings().clone().set_skip_set_lib_name();
     address.set_redis_settings(settings)
-}
-
-/// Returns the hook that admits each new connection, or refuses it with the reason.
-fn admission(vetting: &Arc<Vetting>, address: &Arc<Address>, record: &Arc<Record>) -> Hook<Dialer> {
-    let (vetting, address, record) = (Arc::clone(vetting), Arc::clone(address), Arc::clone(record));
-    Hook::async_fn(move |connection, _| {
-        let (vetting, address, record) =
-            (Arc::clone(&vetting), Arc::clone(&address), Arc::clone(&record));
-        Box::pin(async move { vetting.admit(connection, &address, &record).await })
-    })
 }

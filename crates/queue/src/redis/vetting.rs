@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool::managed::HookError;
+use deadpool_redis::HookError;
 use futures::future::join;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Script, cmd};
@@ -75,7 +75,7 @@ impl Vetting {
         connection: &mut MultiplexedConnection,
         address: &Address,
         record: &Record,
-    ) -> Result<(), HookError<RedisError>> {
+    ) -> Result<(), HookError> {
         let found = self.examine(connection, address, record).await.map_err(HookError::Backend)?;
         match found.obstacles.into_iter().next() {
             None => Ok(()),
