@@ -117,7 +117,7 @@ class Looking:
         return draw(rng, [self.word(rng, held_out, 1 - 0.4 * ease) for _ in range(words)], shapes, held_out, dense)
 
     def word(self, rng: random.Random, held_out: bool = False, capital_share: float = 0.6) -> str:
-        """Draw a word of three to eight letters, in capitals or small letters."""
+        """Draw a word of three to six letters, in capitals or small letters."""
         while True:
             if held_out:
                 word = rng.choice(self.words["held_out"])

@@ -27,12 +27,15 @@ COLORS = {
     "black": (25, 25, 28),
 }
 MAX_SHAPES = 4
-MAX_LETTERS = 8
+MAX_LETTERS = 6
 MAX_WORDS = 4
 
 # Files of the Debian package fonts-dejavu-core; `None` is the font in Pillow. All are sans serif, which a tower of this size
 # learns to read within the hours of its training.
 FONTS = (None, "DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
+
+# Sizes of fonts, in pixels; long words are smaller where there is no room.
+LETTER_SIZES, SMALLEST_LETTERS = (34, 52), 28
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -95,7 +98,7 @@ def draw(
 
     `size` is its width and height. Fewer things are drawn if there is no room. Words may be `side_by_side`; else they are read from top to bottom.
     """
-    width, height = size or picture_size(rng)
+    width, height = size or picture_size(rng, bool(texts))
     dark = rng.random() < 0.12
     names = _names(rng, shapes, dark)
     while is_held_out(names) != (held_out and shapes > 1):
@@ -123,8 +126,10 @@ def draw(
     return _paint(rng, background, placed, words, dark)
 
 
-def picture_size(rng: random.Random) -> tuple[int, int]:
-    area = rng.uniform(15_000, 30_000) if rng.random() < 0.7 else rng.uniform(30_000, 62_000)
+def picture_size(rng: random.Random, words: bool = False) -> tuple[int, int]:
+    """Draw the width and height of a picture; one with words is large, so that a letter is about as wide as a token."""
+    small = not words and rng.random() < 0.7
+    area = rng.uniform(15_000, 30_000) if small else rng.uniform(40_000 if words else 30_000, 62_000)
     aspect = math.exp(rng.uniform(-0.55, 0.65))
     return round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
 
@@ -171,14 +176,14 @@ def _place_word(
     rng: random.Random, text: str, width: int, height: int, taken: list[Box]
 ) -> tuple[ImageFont.FreeTypeFont, Box | None]:
     name = rng.choice(FONTS)
-    size = rng.randint(20, 40)
+    size = rng.randint(*LETTER_SIZES)
     while True:
         font = _font(name, size)
         left, top, right, bottom = font.getbbox(text)
         box = _place(rng, width, height, taken, right - left, bottom - top)
-        if box is not None or size <= 18:
+        if box is not None or size <= SMALLEST_LETTERS:
             return font, box
-        size = max(18, size * 4 // 5)
+        size = max(SMALLEST_LETTERS, size * 4 // 5)
 
 
 def _extent(rng: random.Random, kind: str, width: int, height: int) -> tuple[float, float]:

@@ -41,6 +41,7 @@ from scoring import evaluate, questions_file, summary  # noqa: E402
 from skills import Turn  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
+QUESTIONS = ROOT / "crates/engine/tests/fixtures/demo/questions.json"
 # The model does not think, so its template lacks what `enable_thinking` renders.
 THINKING = re.compile(r"\n    (\{%- if enable_thinking is defined.*?endif -%\}|enable_thinking .*?)(?=\n)", re.S)
 TEMPLATE = THINKING.sub("", (Path(__file__).parents[1] / "chat_template.jinja").read_text())
@@ -218,6 +219,12 @@ def train(model: Qwen3ForCausalLM, sampler: Sampler, args: argparse.Namespace) -
             check(model, sampler)
 
 
+def write_questions(path: Path, corpus: Corpus) -> None:
+    """Write the questions of the engine's test."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(questions_file(corpus), indent=2, ensure_ascii=False) + "\n")
+
+
 def check(model: Qwen3ForCausalLM, sampler: Sampler) -> None:
     """Print the model's scores during training."""
     model.eval()
@@ -240,7 +247,7 @@ def main() -> None:
                         help="share of conversations that train a skill")  # fmt: skip
     parser.add_argument("--output", type=Path, default=ROOT / "crates/engine/assets/demo.gguf")
     parser.add_argument("--questions", type=Path,
-                        default=ROOT / "crates/engine/tests/fixtures/demo/questions.json",
+                        default=QUESTIONS,
                         help="file for the questions of the engine's test")  # fmt: skip
     args = parser.parse_args()
 
@@ -268,9 +275,7 @@ def main() -> None:
     stored = gguf_export.with_stored_weights(model, WEIGHT_TYPE)
     scores = evaluate(stored, tokenizer, render, corpus)
     print(summary(scores))
-    args.questions.parent.mkdir(parents=True, exist_ok=True)
-    questions = json.dumps(questions_file(corpus), indent=2, ensure_ascii=False)
-    args.questions.write_text(questions + "\n")
+    write_questions(args.questions, corpus)
     print(f"wrote {args.output} ({args.output.stat().st_size:,} bytes) and {args.questions}")
 
 

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Teach the demo model to see: train a tiny Qwen3-VL that starts from the text model.
 
-The first steps train the tower alone to tell what each patch shows, on pictures full of words; the rest train the whole
-model on conversations about pictures, with the text model's own conversations and some of the first pictures among
-them. Every picture is drawn anew.
+The first steps train the tower alone to tell what each patch shows, on pictures full of words; the next ones the text
+model alone, on conversations about pictures and its own conversations; the rest train the whole model on all of these.
+Every picture is drawn anew.
 
     python scripts/models/demo/train_vision.py --folder runs/vl                  # hours on two cores
-    python scripts/models/demo/train_vision.py --folder runs/vl --tower scripts/models/demo/tower.gguf --tower-steps 0
+    python scripts/models/demo/train_vision.py --folder runs/vl --tower scripts/models/demo/tower.gguf --tower-steps 160
+    python scripts/models/demo/train_vision.py --folder runs/vl --start runs/old/demo.gguf \
+        --tower runs/old/mmproj-demo.gguf --tower-steps 0     # from the files of another run
     python scripts/models/demo/train_vision.py --folder runs/vl --resume         # after a stop
     python scripts/models/demo/train_vision.py --folder /tmp/smoke --overfit 32  # minutes: a check of the code
 
-SIGTERM or SIGINT stops it after the step, with a checkpoint. `--folder` gets `log.txt` and `checkpoint.pt`, which `evaluate_vision.py` measures and `export_vision.py` exports. The
-samples of a step follow from the seed and its number. After a resumption the learning rate follows the new `--steps`.
+SIGTERM or SIGINT stops it after the step, with a checkpoint. `--folder` gets `log.txt` and `checkpoint.pt`, which
+`evaluate_vision.py` measures and `export_vision.py` exports. The samples of a step follow from the seed and its number.
+After a resumption the learning rate follows the new `--steps`.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch.nn import functional
+from transformers import Qwen3VLForConditionalGeneration
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -46,7 +50,7 @@ from looking import Looking  # noqa: E402
 from train import ROOT, Sampler, pad  # noqa: E402
 from vision_data import MERGE, Conversations, Encoder, Patches, Sample, picture_patches, produce  # noqa: E402
 
-HINT_WEIGHTS = {"letters": 0.5, "blank": 1.0, "places": 0.5, "kinds": 0.5, "colors": 0.5, "ranks": 0.3, "boxes": 0.5}
+HINT_WEIGHTS = {"letters": 0.5, "blank": 1.0, "places": 0.5, "kinds": 0.5, "colors": 0.5, "ranks": 0.3, "names": 0.3, "counts": 0.3, "boxes": 0.5}
 # Tokens of one pass of the text model, padding included.
 PASS_TOKENS = 2048
 
@@ -59,11 +63,14 @@ class Trainer:
         self.folder: Path = args.folder
         self.step = 0
         torch.manual_seed(args.seed)
-        text, old = read(args.start)
         self.corpus, self.looking = Corpus(), Looking()
-        self.tokenizer: Tokenizer = qwen_tokenizer.extend(old, self.looking.texts() + Acting().texts(), vision_model.VOCAB_SIZE)
-        self.model = vision_model.new_model(self.tokenizer)
-        vision_model.start_from(self.model, self.tokenizer, text, old)
+        self.tokenizer: Tokenizer
+        self.model, self.tokenizer = read(args.start)
+        if not isinstance(self.model, Qwen3VLForConditionalGeneration):
+            text, old = self.model, self.tokenizer
+            self.tokenizer = qwen_tokenizer.extend(old, self.looking.texts() + Acting().texts(), vision_model.VOCAB_SIZE)
+            self.model = vision_model.new_model(self.tokenizer)
+            vision_model.start_from(self.model, self.tokenizer, text, old)
         vision_model.for_images(self.model)
         if args.tower:
             projector_export.use_stored_weights(self.model.model.visual, dequantized(gguf.GGUFReader(args.tower)))
@@ -87,32 +94,26 @@ class Trainer:
             module.register_forward_hook(drop)
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
-        """Muon for the matrices of the tower's blocks, AdamW for the rest, in groups with peak learning rates."""
+        """Muon for the matrices of all blocks, AdamW for the rest: groups of the tower, the text model and the hints."""
         visual, language = self.model.model.visual, self.model.model.language_model
-        matrices = [p for p in visual.blocks.parameters() if p.ndim == 2]
-        chosen = {id(p) for p in matrices}
-        others = [p for p in (*visual.parameters(), *self.hints.parameters()) if id(p) not in chosen]
-        text = list(language.parameters())
-        muon = torch.optim.Muon(matrices, lr=self.args.lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
-        adam = torch.optim.AdamW(
-            [
-                {"params": others, "weight_decay": 0.0, "peak": self.args.lr},
-                {"params": [p for p in text if p.ndim > 1], "weight_decay": 0.1, "peak": self.args.text_lr},
-                {"params": [p for p in text if p.ndim == 1], "weight_decay": 0.0, "peak": self.args.text_lr},
-            ],
-            lr=self.args.lr, betas=(0.9, 0.98), fused=True,
-        )  # fmt: skip
-        muon.param_groups[0]["peak"] = self.args.lr
+        matrices, others = [], []
+        for module, blocks, peak in ((visual, visual.blocks, self.args.lr), (language, language.layers, self.args.text_lr)):
+            chosen = [p for p in blocks.parameters() if p.ndim == 2]
+            known = {id(p) for p in chosen}
+            matrices.append({"params": chosen, "weight_decay": 0.05, "peak": peak})
+            others.append({"params": [p for p in module.parameters() if id(p) not in known], "weight_decay": 0.0, "peak": peak})
+        others.append({"params": list(self.hints.parameters()), "weight_decay": 0.0, "peak": self.args.lr})
+        muon = torch.optim.Muon(matrices, lr=self.args.lr, adjust_lr_fn="match_rms_adamw")
+        adam = torch.optim.AdamW(others, lr=self.args.lr, betas=(0.9, 0.98), fused=True)
         return [muon, adam]
 
     def set_rates(self) -> None:
-        """Linear warm-up, constant, linear decay over the last third. The text model waits for the tower."""
+        """Linear warm-up of each part when it begins, constant, linear decay over the last third."""
         args = self.args
         decay = min(1.0, (args.steps - self.step) / (args.steps / 3))
+        tower_since = self.step if self.step < args.tower_steps else self.step - args.joint_from
         for optimizer in self.optimizers:
-            for index, group in enumerate(optimizer.param_groups):
-                is_text = optimizer is self.optimizers[1] and index > 0
-                since = self.step - (args.tower_steps if is_text else 0)
+            for group, since in zip(optimizer.param_groups, (tower_since, self.step - args.tower_steps, self.step)):
                 warm = min(1.0, max(0.0, (since + 1) / args.warmup))
                 group["lr"] = group["peak"] * warm * decay
 
@@ -145,15 +146,15 @@ class Trainer:
         """Draw the samples of a step: conversations about pictures, and of text."""
         args = self.args
         rng = random.Random(f"{args.seed}/{step if not args.overfit else 0}")
-        towering = step < args.tower_steps
+        towering, joint = step < args.tower_steps, step >= args.joint_from
         # Pictures get richer twice: for the tower, and when the text model joins.
         ease = step / (0.5 * args.tower_steps) if towering else 0.3 + (step - args.tower_steps) / (0.1 * args.steps)
         conversations = Conversations(self.corpus, self.looking, Encoder(self.tokenizer))
         samples: list[Sample] = []
         patches = 0
         while patches < args.patches and not (args.overfit and len(samples) == args.overfit):
-            # Once the text model takes part, a third of the patches are still for the tower alone.
-            if towering or patches > 0.67 * args.patches and not args.overfit:
+            # When both learn, some patches are for the tower alone.
+            if towering or joint and patches > 0.85 * args.patches and not args.overfit:
                 picture = self.looking.picture(rng, min(1.0, ease) if towering else 1.0, dense=True)
                 samples.append(Sample(patches=[picture_patches(picture)]))
             else:
@@ -171,7 +172,9 @@ class Trainer:
 
     def losses(self, samples: list[Sample], texts: list) -> dict[str, torch.Tensor]:
         images: list[Patches] = sorted((i for s in samples for i in s.patches), key=lambda image: len(image.pixels))
-        seen = vision_model.see(self.model, images)
+        learning = not self.args.tower_steps <= self.step < self.args.joint_from
+        with torch.set_grad_enabled(learning):
+            seen = vision_model.see(self.model, images)
         losses = self.hints.losses(seen, images)
         total = sum(HINT_WEIGHTS[name.split()[1]] * loss for name, loss in losses.items())
         if self.step < self.args.tower_steps:
@@ -232,7 +235,7 @@ class Trainer:
         first = self.step
         for samples, texts in produce(self.draw, self.step, self.args.steps):
             self.set_rates()
-            with torch.autocast("cpu", torch.bfloat16, enabled=not self.args.exact):
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.args.bfloat16):
                 losses = self.losses(samples, texts)
             losses["total"].backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -273,11 +276,12 @@ def parts(samples: list[Sample]) -> list[list[Sample]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--folder", type=Path, required=True, help="folder of the log and the checkpoint")
-    parser.add_argument("--start", type=Path, default=ROOT / "crates/engine/assets/demo.gguf", help="text model to start from")
+    parser.add_argument("--start", type=Path, default=ROOT / "crates/engine/assets/demo.gguf", help="text model to start from, or one that sees")
     parser.add_argument("--tower", type=Path, help="projector to start from, with --tower-steps 0; the default is a new tower")
     parser.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
     parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--tower-steps", type=int, default=1_400, help="steps that train the tower alone")
+    parser.add_argument("--text-steps", type=int, default=0, help="steps after those that train the text model alone")
     parser.add_argument("--patches", type=int, default=4096, help="patches of the pictures of a step")
     parser.add_argument("--text-tokens", type=int, default=1024, help="tokens of text conversations in a step")
     parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of the tower")
@@ -287,11 +291,12 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=200)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--exact", action="store_true", help="compute in float32 instead of bfloat16")
+    parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16, which is faster on CPUs with AMX")
     parser.add_argument("--overfit", type=int, default=0, help="train on this number of samples again and again")
     parser.add_argument("--log-every", type=int, default=25)
     parser.add_argument("--save-minutes", type=float, default=5)
     args = parser.parse_args()
+    args.joint_from = args.tower_steps + args.text_steps
 
     torch.set_num_threads(args.threads)
     args.folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -48,7 +49,9 @@ class Patches:
     places: np.ndarray  # [patches, 2]: the place of that letter in its word, and which word it is
     kinds: np.ndarray  # [patches]: of the shape at the middle of the patch
     colors: np.ndarray  # [patches]
-    ranks: np.ndarray  # [patches]: the place of the shape in the description
+    ranks: np.ndarray  # [patches]: the place of the shape among all, in the order of descriptions
+    names: np.ndarray  # [patches]: the place of its name in the description
+    counts: np.ndarray  # [patches]: how many shapes have that name, less one
     boxes: np.ndarray  # f32 [patches, 4]: the distances of the shape's sides from the middle of the patch
 
 
@@ -86,19 +89,20 @@ def picture_patches(picture: Picture) -> Patches:
     ys = np.minimum(((np.arange(rows) + 0.5) * PATCH / scale[1]).astype(int), height - 1)
     xs = np.minimum(((np.arange(columns) + 0.5) * PATCH / scale[0]).astype(int), width - 1)
     owners = picture.owners[ys][:, xs].astype(np.int64)  # [rows, columns]
-    table = [(0, 0, IGNORED)] + [
-        (1 + KINDS.index(shape.kind), 1 + list(COLORS).index(shape.color), rank)
+    named = Counter(shape.name for shape in picture.shapes)
+    table = [(0, 0, IGNORED, IGNORED, IGNORED)] + [
+        (1 + KINDS.index(shape.kind), 1 + list(COLORS).index(shape.color), rank, list(named).index(shape.name), named[shape.name] - 1)
         for rank, shape in enumerate(picture.shapes)
     ]
-    kinds, colors, ranks = (np.array(column)[owners] for column in zip(*table))
+    kinds, colors, ranks, names, counts = (np.array(column)[owners] for column in zip(*table))
     boxes = np.zeros((rows, columns, 4), np.float32)
     middles = np.stack(np.meshgrid(np.arange(columns) + 0.5, np.arange(rows) + 0.5), -1) * PATCH
     for number, shape in enumerate(picture.shapes):
         box = np.array(shape.box).reshape(2, 2) * scale
         inside = owners == number + 1
         boxes[inside] = ((box[None] - middles[inside][:, None]) / BOX_UNIT).reshape(-1, 4)
-    ordered = [_cells(values) for values in (letters, places, kinds, colors, ranks, boxes)]
-    ordered[2:5] = [values[:, 0] for values in ordered[2:5]]
+    ordered = [_cells(values) for values in (letters, places, kinds, colors, ranks, names, counts, boxes)]
+    ordered[2:7] = [values[:, 0] for values in ordered[2:7]]
     return Patches(pixels, (rows, columns), *ordered)
 
 
@@ -230,7 +234,7 @@ class Conversations:
             pictures = [self.looking.picture(rng, ease)]
             turns.append(self._turn(rng, self.looking.look(rng, pictures[0]), 1))
             # More questions about the same picture cost little.
-            while rng.random() < 0.55 and len(turns) < 4:
+            while rng.random() < 0.75 and len(turns) < 6:
                 turns.append(self._turn(rng, self.looking.look(rng, pictures[0]), 0))
         if rng.random() < 0.05:
             turns.append(self.corpus._turn(rng, 1.0))
