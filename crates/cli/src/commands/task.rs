@@ -147,7 +147,7 @@ impl Submit {
         set("run_at", self.run_at.clone().map(Value::from));
         set("expires_in_s", self.expires_in.map(Value::from));
         set("max_attempts", self.max_attempts.map(Value::from));
-        set("retry_backoff_seconds", self.retry_backoff.map(Value::from));
+        set("retry_backoff_s", self.retry_backoff.map(Value::from));
         set("webhook_url", self.webhook_url.clone().map(Value::from));
         body.extend(self.sampling.fields());
         Ok(Value::Object(body))

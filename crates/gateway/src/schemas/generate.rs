@@ -110,5 +110,5 @@ pub(crate) struct GenerateBody {
     /// It doubles with each further failure, up to a minute, or stays if it is longer. 0: the task is retried at once.
     /// After the first lost worker the task is retried at once in any case.
     #[schema(minimum = 0)]
-    retry_backoff_seconds: Option<u32>,
+    retry_backoff_s: Option<u32>,
 }

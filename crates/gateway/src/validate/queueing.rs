@@ -32,7 +32,7 @@ pub(super) const KNOWN: [&str; 9] = [
     "result_ttl_s",
     "time_limit_s",
     "max_attempts",
-    "retry_backoff_seconds",
+    "retry_backoff_s",
 ];
 
 /// Reads the fields, and records problems in `fields`.
@@ -59,7 +59,7 @@ pub(super) fn read(fields: &mut Fields<'_>, limits: &Limits<'_>) -> Queueing {
         result_ttl_s: capped("result_ttl_s", limits.max_result_ttl_s),
         time_limit_s: capped("time_limit_s", limits.max_time_limit_s),
         max_attempts: capped("max_attempts", limits.max_attempts),
-        retry_backoff_s: within("retry_backoff_seconds", 0, Task::MAX_RETRY_BACKOFF_S),
+        retry_backoff_s: within("retry_backoff_s", 0, Task::MAX_RETRY_BACKOFF_S),
         lane: lane(fields),
         start,
         expires_in,

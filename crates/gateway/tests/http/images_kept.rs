@@ -56,10 +56,7 @@ fn images_outlive_their_task() {
         (json!({}), 6 * 3600 + 3 * 120 + 3600),
         (json!({"expires_in_s": 60, "result_ttl_s": 100, "time_limit_s": 10}), 60 + 30 + 100),
         // Two pauses of an hour.
-        (
-            json!({"expires_in_s": 60, "retry_backoff_seconds": 3600}),
-            60 + 3 * 120 + 2 * 3600 + 3600,
-        ),
+        (json!({"expires_in_s": 60, "retry_backoff_s": 3600}), 60 + 3 * 120 + 2 * 3600 + 3600),
         (json!({"delay_s": 86_400}), 86_400 + 6 * 3600 + 3 * 120 + 3600),
     ] {
         let before = Timestamp::now().as_millis();

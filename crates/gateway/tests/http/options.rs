@@ -40,7 +40,7 @@ fn submit_options_reach_the_queue() {
     let (rig, record) = recorded();
     let body = with(&json!({
         "priority": "high", "metadata": {"order": "17"}, "result_ttl_s": 60, "time_limit_s": 9,
-        "expires_in_s": 30, "max_attempts": 5, "retry_backoff_seconds": 90,
+        "expires_in_s": 30, "max_attempts": 5, "retry_backoff_s": 90,
     }));
     let reply = rig.client().post("/generate", &body);
     assert_eq!(reply.status, 202, "{reply:?}");
@@ -73,7 +73,7 @@ fn operators_limits_are_enforced() {
         ("time_limit_s", 101, "from 1 to 100"),
         ("result_ttl_s", 1001, "from 1 to 1000"),
         ("max_attempts", 7, "from 1 to 6"),
-        ("retry_backoff_seconds", 3601, "from 0 to 3600"),
+        ("retry_backoff_s", 3601, "from 0 to 3600"),
     ] {
         let problem = rig.client().post("/generate", &with(&json!({ name: value }))).problem();
         assert_eq!(problem["loc"], json!(["body", name]));
@@ -86,7 +86,7 @@ fn operators_limits_are_enforced() {
     let fields = &document["components"]["schemas"]["GenerateBody"]["properties"];
     assert_eq!(fields["time_limit_s"]["maximum"], 100);
     assert_eq!(fields["max_attempts"]["maximum"], 6);
-    assert_eq!(fields["retry_backoff_seconds"]["maximum"], 3600);
+    assert_eq!(fields["retry_backoff_s"]["maximum"], 3600);
     assert_eq!(fields["priority"]["enum"], json!(["high", "normal", "low", "batch"]));
 }
 

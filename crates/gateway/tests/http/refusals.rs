@@ -198,7 +198,7 @@ fn invalid_fields_are_refused() {
          min_p, repetition_penalty, \
          presence_penalty, frequency_penalty, logit_bias, logprobs, top_logprobs, seed, stop, \
          response_format, regex, choice, tools, tool_choice, enable_thinking, priority, delay_s, \
-         run_at, expires_in_s, metadata, result_ttl_s, time_limit_s, max_attempts, retry_backoff_seconds",
+         run_at, expires_in_s, metadata, result_ttl_s, time_limit_s, max_attempts, retry_backoff_s",
         "extra_forbidden",
     );
 }

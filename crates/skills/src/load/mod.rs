@@ -53,7 +53,7 @@ const RESERVED: &[&str] = &[
     "result_ttl_s",
     "time_limit_s",
     "max_attempts",
-    "retry_backoff_seconds",
+    "retry_backoff_s",
     "skill",
     "family",
 ];

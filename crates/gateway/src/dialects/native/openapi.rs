@@ -191,8 +191,8 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
     fields["result_ttl_s"]["default"] = json!(options.result_ttl_s);
     fields["max_attempts"]["maximum"] = json!(options.max_attempts);
     fields["max_attempts"]["default"] = json!(options.max_attempts);
-    fields["retry_backoff_seconds"]["maximum"] = json!(Task::MAX_RETRY_BACKOFF_S);
-    fields["retry_backoff_seconds"]["default"] = json!(Task::DEFAULT_RETRY_BACKOFF_S);
+    fields["retry_backoff_s"]["maximum"] = json!(Task::MAX_RETRY_BACKOFF_S);
+    fields["retry_backoff_s"]["default"] = json!(Task::DEFAULT_RETRY_BACKOFF_S);
     fields["delay_s"]["maximum"] = json!(MAX_AHEAD_S);
     fields["expires_in_s"]["maximum"] = json!(MAX_AHEAD_S);
     fields["webhook_url"]["maxLength"] = json!(webhooks::guard::MAX_URL);
@@ -219,7 +219,7 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
         "result_ttl_s",
         "expires_in_s",
         "max_attempts",
-        "retry_backoff_seconds",
+        "retry_backoff_s",
     ] {
         if let Some(field) = fields[name].as_object_mut() {
             field.remove("format");

@@ -52,7 +52,7 @@ fn every_queueing_field_is_parsed() {
     assert_eq!(
         accepted(json!({
             "priority": "batch", "delay_s": 1.5, "expires_in_s": 60, "metadata": {"a": "", "é": "1"},
-            "result_ttl_s": 1, "time_limit_s": 119, "max_attempts": 2, "retry_backoff_seconds": 0,
+            "result_ttl_s": 1, "time_limit_s": 119, "max_attempts": 2, "retry_backoff_s": 0,
         })),
         Queueing {
             lane: Some(Lane::Batch),
@@ -113,9 +113,9 @@ fn invalid_queueing_fields_are_refused_with_the_field_name() {
         (json!({"max_attempts": 0}), "max_attempts", "greater_than_equal"),
         (json!({"max_attempts": 4}), "max_attempts", "less_than_equal"),
         (json!({"max_attempts": 1.5}), "max_attempts", "int_from_float"),
-        (json!({"retry_backoff_seconds": -1}), "retry_backoff_seconds", "greater_than_equal"),
-        (json!({"retry_backoff_seconds": 3601}), "retry_backoff_seconds", "less_than_equal"),
-        (json!({"retry_backoff_seconds": "5"}), "retry_backoff_seconds", "int_type"),
+        (json!({"retry_backoff_s": -1}), "retry_backoff_s", "greater_than_equal"),
+        (json!({"retry_backoff_s": 3601}), "retry_backoff_s", "less_than_equal"),
+        (json!({"retry_backoff_s": "5"}), "retry_backoff_s", "int_type"),
     ] {
         let errors = judge(fields.clone()).unwrap_err();
         assert_eq!(errors.len(), 1, "{fields}: {errors:?}");
