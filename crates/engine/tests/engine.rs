@@ -151,7 +151,8 @@ fn cancelled_dropped_and_expired_generations_end_at_once() {
     assert_eq!(end.reason, StopReason::Cancelled);
     assert!(end.completion_tokens < 800);
 
-    let deadline = Instant::now() + Duration::from_millis(40);
+    // Less than the answer takes, on any machine.
+    let deadline = Instant::now() + Duration::from_millis(4);
     let (_, end) = finished(engine.submit(&long(Some(deadline))).unwrap());
     assert_eq!(end.reason, StopReason::Deadline);
     let overdue = engine.submit(&long(Some(Instant::now()))).unwrap();

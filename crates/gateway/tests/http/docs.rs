@@ -317,7 +317,7 @@ fn openapi_document_is_complete_and_correct() {
     let one = json!([{"required": ["prompt"]}, {"required": ["messages"]}]);
     assert_eq!(fields["oneOf"], one);
     let fields = fields["properties"].as_object().unwrap();
-    assert_eq!(fields.len(), 36);
+    assert_eq!(fields.len(), 38);
     assert_eq!(
         (&fields["prompt"]["maxLength"], &fields["prompt"]["minLength"]),
         (&json!(1234), &json!(1))
