@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use super::dotenv_file::DotEnv;
 use super::foreign::{FOREIGN, Foreign, Meaning};
-use super::layers::{Given, Layers, checked_text};
+use super::given::{Given, Layers, checked_text};
 
 /// A setting of another system as it was found.
 struct Found {

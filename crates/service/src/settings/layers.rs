@@ -2,7 +2,6 @@
 //! `config` crate merges: defaults < YAML file < `.env` < environment < command line. Does not
 //! interpret the values.
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 use super::SettingsError;
 use super::dotenv_file::DotEnv;
 use super::file::{self, Entry, Written};
+use super::given::{Given, Layers, checked_text};
 use super::keys::{KEYS, Key};
 use super::names::{self, FILE_VARIABLE};
 use super::{adopt, paths, yaml};
@@ -29,23 +29,6 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// Settings from command line options: the option, the setting's name, its value.
     pub options: Vec<(&'static str, &'static str, String)>,
-}
-
-/// A setting's text and its source, such as `.env, line 3`.
-#[derive(Debug, Clone)]
-pub(super) struct Given {
-    pub(super) text: String,
-    /// `None` for a default.
-    pub(super) place: Option<String>,
-}
-
-/// The text of each setting that has one.
-#[derive(Debug, Default)]
-pub(super) struct Layers {
-    /// By name.
-    pub(super) given: HashMap<&'static str, Given>,
-    /// What became of settings of other systems.
-    pub(super) notes: Vec<String>,
 }
 
 /// Reads all sources.
@@ -167,18 +150,6 @@ fn text(key: &Key, value: &Written) -> Result<String, String> {
     };
     checked_text(&text)?;
     Ok(text)
-}
-
-/// Refuses a text that is not on one line.
-pub(super) fn checked_text(text: &str) -> Result<(), String> {
-    if text.contains(char::is_control) {
-        return Err(
-            "has a line break or another control character: write it on one line, and check \
-                    that every quote before it is closed"
-                .to_owned(),
-        );
-    }
-    Ok(())
 }
 
 /// Reads the settings from the environment. Ignores unknown variables, which belong to other

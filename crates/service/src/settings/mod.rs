@@ -10,6 +10,7 @@
 //! | [`dotenv`]      | parses `.env` text into names and values; pure |
 //! | [`dotenv_file`] | reads a `.env` file and checks its names |
 //! | [`yaml`]        | parses YAML text into names and values; pure |
+//! | [`given`]       | the texts of settings, with their places |
 //! | [`layers`]      | collects every setting's text from the sources, by precedence |
 //! | [`foreign`], [`foreign_values`] | the table of other systems' settings that are understood; pure |
 //! | [`adopt`]       | translates those settings, and writes a note about each |
@@ -26,6 +27,7 @@ mod dotenv_file;
 mod file;
 mod foreign;
 mod foreign_values;
+mod given;
 mod keys;
 mod layers;
 mod names;

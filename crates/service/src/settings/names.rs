@@ -136,8 +136,6 @@ mod tests {
              or redis_sentinel_password or redis_ca_file or redis_partitions or redis_key_prefix \
              or redis_allow_eviction?"
         );
-        assert!(
-            advice("temperature").starts_with("allowed are api_keys, admin_api_key, jwt_secret")
-        );
+        assert!(advice("humidity").starts_with("allowed are api_keys, admin_api_key, jwt_secret"));
     }
 }

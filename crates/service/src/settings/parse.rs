@@ -12,8 +12,8 @@ use protocol::{KeyLimits, ModelId};
 use queue::redis::SentinelUrl;
 use tracing_subscriber::EnvFilter;
 
+use super::given::Layers;
 use super::keys::KEYS;
-use super::layers::Layers;
 use super::values::{BlobLocation, JwtSettings, ListenAddress, LoraAdapter, QueueLocation, Secret};
 use super::{Origins, Settings, SettingsError, paths, redis_url};
 
@@ -392,15 +392,16 @@ impl<'a> Parser<'a> {
         let port: u16 = self.number("REDIS_PORT", 1, 65_535);
         if let Some(urls) = self.get("REDIS_URL") {
             let all = queue::redis::urls(urls);
+            if all.len() > 1 && all.iter().any(|url| SentinelUrl::of(url).is_some()) {
+                let what = ": a URL with Sentinels must be the only one: it names them all";
+                self.note("REDIS_URL", what);
+                return QueueLocation::Redis(Secret::new(urls));
+            }
             for (number, url) in all.iter().enumerate() {
                 let Some(problem) = redis_url::problem(url) else { continue };
                 let which =
                     if all.len() > 1 { format!(": URL {}", number + 1) } else { String::new() };
                 self.note("REDIS_URL", format_args!("{which} {problem}"));
-            }
-            if all.len() > 1 && all.iter().any(|url| SentinelUrl::of(url).is_some()) {
-                let what = ": a URL with Sentinels must be the only one: it names them all";
-                self.note("REDIS_URL", what);
             }
             return QueueLocation::Redis(Secret::new(urls));
         }
