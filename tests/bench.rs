@@ -1,12 +1,14 @@
-//! Tests of `qwen-queue bench system`, and that a worker keeps within its memory plan.
+//! Tests of `qwen-queue bench system`, `engine` and `load`, and that a worker keeps within its memory plan.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use harness::models;
-use harness::process::binary;
+use harness::cli::Cli;
+use harness::client::Client;
+use harness::process::{Home, KEY, Process, binary};
 use harness::system::{Plan, System};
+use harness::{free_port, models};
 use serde_json::{Value, json};
 
 /// Runs `qwen-queue bench system` and returns its figures and its standard output.
@@ -75,6 +77,48 @@ fn short_prompts_beside_a_long_one_are_measured() {
         assert!(beside["alone_seconds"].as_f64() > Some(0.0), "{beside}");
         assert!(beside["beside_seconds"].as_f64() > Some(0.0), "{beside}");
     }
+}
+
+#[test]
+fn a_deployment_is_loaded_and_judged_by_goals() {
+    let (home, port) = (Home::new(), free_port());
+    let port_text = port.to_string();
+    let settings = [("PORT", port_text.as_str()), ("API_KEYS", KEY), ("MODEL_NAME", "demo")];
+    let mut up = Process::start(&home, "qwen-queue", &["up"], &settings);
+    Client::new(port).wait_until_healthy(&mut up, true);
+    let (cli, folder) = (Cli::new(port), tempfile::tempdir().expect("a temporary folder"));
+    let (json_file, plot) = (folder.path().join("load.json"), folder.path().join("load.svg"));
+    let files = ["--json", json_file.to_str().unwrap(), "--plot", plot.to_str().unwrap()];
+    let load = |args: &[&str]| {
+        let done = cli.run(&[&["bench", "load", "--max-tokens", "4"], args, &files].concat());
+        let figures = std::fs::read_to_string(&json_file).expect("the figures");
+        let figures: Value = serde_json::from_str(&figures).expect("JSON");
+        let told = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (done.status.success(), figures, told(&done.stdout), told(&done.stderr))
+    };
+
+    let goals = ["--goal", "errors<1%", "--goal", "total.p99<60s"];
+    let (is_met, figures, told, errors) = load(
+        &[&["--clients", "3", "--seconds", "1", "--mix", "short=3,long=1"], &goals[..]].concat(),
+    );
+    assert!(is_met && told.contains("met: errors<1%"), "{told}{errors}");
+    assert!(figures["requests"].as_u64() >= Some(3), "{figures}");
+    assert_eq!((&figures["completed"], &figures["errors"]), (&figures["requests"], &json!({})));
+    let of = |time: &str, share: &str| figures["times"][time][share].as_f64().expect("a time");
+    assert!(of("wait", "p50") <= of("total", "p50") && of("total", "p50") <= of("total", "max"));
+    assert!(std::fs::read_to_string(&plot).expect("the plot").contains("total p95"));
+
+    // An open loop sends at its rate, and a missed goal is the exit code.
+    let (is_met, figures, told, errors) =
+        load(&["--rate", "20", "--ramp", "1", "--seconds", "2", "--goal", "total.max<0ms"]);
+    assert!(
+        !is_met && told.contains("MISSED") && errors.contains("1 of 1 goals"),
+        "{told}{errors}"
+    );
+    assert_eq!((&figures["requests"], &figures["goals"][0]["met"]), (&json!(40), &json!(false)));
+
+    let (is_met, _, _, errors) = load(&["--clients", "1", "--seconds", "0.2", "--model", "none"]);
+    assert!(!is_met && errors.contains("no task ended"), "{errors}");
 }
 
 /// Run by `cargo nextest run --release -p qwen-queue-tests --run-ignored only`, on an idle machine,

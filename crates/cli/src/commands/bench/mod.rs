@@ -1,4 +1,4 @@
-//! `qwen-queue bench`: benchmarks on this machine.
+//! `qwen-queue bench`: benchmarks on this machine, and of deployments.
 //!
 //! | file            | what it does |
 //! |-----------------|--------------|
@@ -7,6 +7,7 @@
 //! | `server.rs`     | runs the same load on any model server |
 //! | `mixed.rs`      | that load: clients in a closed loop |
 //! | `contenders.rs` | the systems that answer it |
+//! | `deployment/`   | sends tasks to a deployment, and says whether it meets goals |
 //! | `queue/`        | measures how fast tasks pass through gateway, queue and worker, with an engine that computes nothing |
 //! | `http.rs`       | runs the load generator of `queue/` on any HTTP server |
 //! | `load.rs`       | that load generator |
@@ -19,6 +20,7 @@
 mod contenders;
 mod cores;
 mod cpu;
+mod deployment;
 mod engine;
 mod http;
 mod load;
@@ -45,6 +47,9 @@ pub(crate) enum Bench {
     System(system::SystemBench),
     /// Measure the throughput of gateway, queue and worker without an engine.
     Queue(queue::QueueBench),
+    /// Send tasks to a deployment, and measure what its clients see.
+    #[command(after_help = deployment::EXAMPLES)]
+    Load(Box<deployment::LoadBench>),
     /// Send one request to an HTTP server repeatedly, to compare other queues.
     #[command(hide = true)]
     Http(http::HttpBench),
@@ -59,6 +64,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::Engine(args) => engine::run(*args),
         Bench::System(args) => system::run(&args),
         Bench::Queue(args) => queue::run(&args),
+        Bench::Load(args) => deployment::run(&args),
         Bench::Http(args) => http::run(&args),
         Bench::Server(args) => server::run(&args),
     }
