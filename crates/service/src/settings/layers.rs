@@ -2,6 +2,7 @@
 //! `config` crate merges: defaults < YAML file < `.env` < environment < command line. Does not
 //! interpret the values.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
