@@ -8,7 +8,6 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::drive::{Outcome, Sample};
-use super::goals::Verdict;
 use super::schedule::{Loop, Schedule};
 use crate::table::{Align, table};
 use crate::text::printable;
@@ -187,7 +186,7 @@ impl Figures {
     }
 
     /// Returns the figures as JSON; times in seconds.
-    pub(super) fn json(&self, verdicts: &[Verdict]) -> Value {
+    pub(super) fn json(&self) -> Value {
         let times = Time::ALL.map(|(name, time)| {
             let shares = SHARES.iter().chain(&[("max", 1.0)]);
             let shares = shares
@@ -215,7 +214,6 @@ impl Figures {
             "times": times.into_iter().collect::<serde_json::Map<_, _>>(),
             "errors": errors.collect::<serde_json::Map<_, _>>(),
             "over_time": slices.collect::<Vec<_>>(),
-            "goals": verdicts.iter().map(Verdict::json).collect::<Vec<_>>(),
         })
     }
 }
@@ -292,7 +290,7 @@ mod tests {
         near(Time::Total, 1.0, 3.0);
         assert!((figures.error_share() - 1.0 / 3.0).abs() < 1e-9);
         assert!((figures.per_second() - 0.5).abs() < 1e-9, "two in four seconds");
-        let json = figures.json(&[]);
+        let json = figures.json();
         assert_eq!(json["errors"]["429"], 1);
         assert!(figures.text().contains("1 × 429: too many"), "{}", figures.text());
     }
@@ -302,7 +300,7 @@ mod tests {
         let figures = Figures::new(&[], &schedule());
         assert_eq!((figures.percentile(Time::Total, 0.5), figures.per_second()), (None, 0.0));
         assert!(figures.text().contains('–'));
-        assert_eq!(figures.json(&[])["times"]["total"]["p50"], Value::Null);
+        assert_eq!(figures.json()["times"]["total"]["p50"], Value::Null);
     }
 
     #[test]

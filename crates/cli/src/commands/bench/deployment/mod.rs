@@ -23,7 +23,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use self::figures::Figures;
-use self::goals::Goal;
+use self::goals::{Goal, Verdict};
 use self::requests::{Mix, Requests};
 use self::schedule::{Loop, Schedule};
 use super::write_json;
@@ -138,7 +138,9 @@ pub(super) fn run(args: &LoadBench) -> Result<()> {
     for verdict in &verdicts {
         output.line(&verdict.to_string())?;
     }
-    write_json(args.json.as_deref(), &figures.json(&verdicts))?;
+    let mut json = figures.json();
+    json["goals"] = verdicts.iter().map(Verdict::json).collect();
+    write_json(args.json.as_deref(), &json)?;
     if let Some(file) = &args.plot {
         plot::draw(&figures, file)?;
     }
