@@ -106,7 +106,7 @@ fn a_deployment_is_loaded_and_judged_by_goals() {
     assert_eq!((&figures["completed"], &figures["errors"]), (&figures["requests"], &json!({})));
     let of = |time: &str, share: &str| figures["times"][time][share].as_f64().expect("a time");
     assert!(of("wait", "p50") <= of("total", "p50") && of("total", "p50") <= of("total", "max"));
-    assert!(std::fs::read_to_string(&plot).expect("the plot").contains("total p95"));
+    assert!(std::fs::read_to_string(&plot).expect("the plot").contains("seconds by percentile"));
 
     // An open loop sends at its rate, and a missed goal is the exit code.
     let (is_met, figures, told, errors) =

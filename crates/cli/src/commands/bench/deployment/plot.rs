@@ -1,4 +1,4 @@
-//! Charts of a load: times and completed tasks over time, and times by percentile.
+//! Charts of a load: times over time, completed tasks over time, and times by percentile.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use plotters::prelude::*;
 
 use super::figures::{Figures, Time};
 
-const SIZE: (u32, u32) = (960, 400);
+const SIZE: (u32, u32) = (1_260, 380);
 const FONT: &str = "sans-serif";
 /// Points of the chart by percentile. The axis is the number of nines, so that the tail is wide.
 const POINTS: usize = 100;
@@ -17,25 +17,29 @@ const MOST_NINES: f64 = 3.0;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Line = (String, Vec<(f64, f64)>);
 
-/// Draws both charts into an SVG file.
+/// Draws the charts into an SVG file.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub(super) fn draw(figures: &Figures, file: &Path) -> Result<()> {
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     area.fill(&WHITE).map_err(broken)?;
-    let (left, right) = area.split_horizontally(SIZE.0 / 2);
+    let (left, others) = area.split_horizontally(SIZE.0 / 3);
+    let (middle, right) = others.split_horizontally(SIZE.0 / 3);
     let over_time = |pick: fn(&(f64, f64)) -> f64| {
         let slices = figures.slices.iter();
         slices.filter_map(|slice| Some((slice.at, pick(slice.total.as_ref()?)))).collect()
     };
-    let rate = figures.slices.iter().map(|slice| (slice.at, slice.per_second)).collect();
-    let lines: [Line; 3] = [
-        ("total p50, s".to_owned(), over_time(|total| total.0)),
-        ("total p95, s".to_owned(), over_time(|total| total.1)),
-        ("tasks per second".to_owned(), rate),
+    let lines: [Line; 2] = [
+        ("p50".to_owned(), over_time(|total| total.0)),
+        ("p95".to_owned(), over_time(|total| total.1)),
     ];
-    chart(&left, "over time", "seconds since the beginning", &lines, |x| format!("{x:.0}"))?;
+    let beginning = "seconds since the beginning";
+    let seconds = |x: f64| format!("{x:.0}");
+    chart(&left, ("total, in seconds", beginning), &lines, (8, seconds))?;
+    let rate = figures.slices.iter().map(|slice| (slice.at, slice.per_second)).collect();
+    let lines: [Line; 1] = [("completed".to_owned(), rate)];
+    chart(&middle, ("tasks per second", beginning), &lines, (8, seconds))?;
     let by_share = |(name, time): (&str, Time)| -> Line {
         let points = (0..=POINTS).filter_map(|at| {
             let nines = MOST_NINES * at as f64 / POINTS as f64;
@@ -44,22 +48,18 @@ pub(super) fn draw(figures: &Figures, file: &Path) -> Result<()> {
         (name.to_owned(), points.collect())
     };
     let lines = Time::ALL.map(by_share);
-    chart(&right, "seconds by percentile", "percentile", &lines, |nines| {
-        format!("{:.4}", 100.0 * (1.0 - 10_f64.powf(-nines)))
-            .trim_end_matches('0')
-            .trim_end_matches('.')
-            .to_owned()
-    })?;
+    // One label per nine.
+    let percent = |nines: f64| format!("{} %", 100.0 - 10_f64.powf(2.0 - nines));
+    chart(&right, ("seconds by percentile", "percentile"), &lines, (4, percent))?;
     area.present().map_err(broken)
 }
 
 /// Draws one chart, with both axes from zero.
 fn chart(
     area: &Area<'_>,
-    title: &str,
-    x_title: &str,
+    (title, x_title): (&str, &str),
     lines: &[Line],
-    label: impl Fn(f64) -> String,
+    (labels, label): (usize, impl Fn(f64) -> String),
 ) -> Result<()> {
     let points = || lines.iter().flat_map(|(_, points)| points);
     if points().next().is_none() {
@@ -78,6 +78,7 @@ fn chart(
         .configure_mesh()
         .light_line_style(WHITE)
         .x_desc(x_title)
+        .x_labels(labels)
         .x_label_formatter(&|x| label(*x))
         .draw()
         .map_err(broken)?;
