@@ -35,7 +35,7 @@ pub(super) fn draw(figures: &Figures, file: &Path) -> Result<()> {
         ("p95".to_owned(), over_time(|total| total.1)),
     ];
     let beginning = "seconds since the beginning";
-    let seconds = |x: f64| format!("{x:.0}");
+    let seconds = |x: f64| format!("{}", (100.0 * x).round() / 100.0);
     chart(&left, ("total, in seconds", beginning), &lines, (8, seconds))?;
     let rate = figures.slices.iter().map(|slice| (slice.at, slice.per_second)).collect();
     let lines: [Line; 1] = [("completed".to_owned(), rate)];
