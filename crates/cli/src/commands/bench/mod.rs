@@ -8,6 +8,7 @@
 //! | `mixed.rs`      | that load: clients in a closed loop |
 //! | `contenders.rs` | the systems that answer it |
 //! | `deployment/`   | sends tasks to a deployment, and says whether it meets goals |
+//! | `chart.rs`      | draws charts |
 //! | `queue/`        | measures how fast tasks pass through gateway, queue and worker, with an engine that computes nothing |
 //! | `http.rs`       | runs the load generator of `queue/` on any HTTP server |
 //! | `load.rs`       | that load generator |
@@ -17,6 +18,7 @@
 //! | `cpu.rs`        | reads the processor time of processes |
 //! | `spread.rs`     | medians and 99th percentiles |
 
+mod chart;
 mod contenders;
 mod cores;
 mod cpu;

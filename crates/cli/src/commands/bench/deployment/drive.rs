@@ -56,27 +56,28 @@ pub(super) fn drive(
     threads: usize,
 ) -> Vec<Sample> {
     let (begun, next, samples) = (Instant::now(), AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let ask = |due: Duration| {
-        let number = next.fetch_add(1, Ordering::Relaxed);
+    let number = || next.fetch_add(1, Ordering::Relaxed);
+    // Returns whether the request failed.
+    let ask = |number: usize, due: Duration| {
         let sample = ask(client, &requests.body(number), due, begun);
         let is_failed = matches!(sample.outcome, Outcome::Failed { .. });
         samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
         is_failed
     };
-    let (due_number, ask) = (AtomicUsize::new(0), &ask);
     let work = |thread: usize| match schedule.kind {
         Loop::Open { .. } => loop {
-            let due = schedule.due(due_number.fetch_add(1, Ordering::Relaxed));
+            let number = number();
+            let due = schedule.due(number);
             if due >= schedule.end() {
                 return;
             }
             thread::sleep(due.saturating_sub(begun.elapsed()));
-            ask(due);
+            ask(number, due);
         },
         Loop::Closed { .. } => {
             thread::sleep(schedule.due(thread).saturating_sub(begun.elapsed()));
             while begun.elapsed() < schedule.end() {
-                if ask(begun.elapsed()) {
+                if ask(number(), begun.elapsed()) {
                     thread::sleep(PAUSE);
                 }
             }
