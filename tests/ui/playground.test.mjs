@@ -132,6 +132,26 @@ test("sends a question again while the server can't be reached", async () => {
   }
 });
 
+test("sends a question again when the reply was cut off, and makes one task of it", async () => {
+  const between = await front(env.url);
+  try {
+    await withPage({ url: between.url, allowed: /ERR_|Failed to load/ }, async (page) => {
+      await page.getByRole("heading", { name: "Ask a question" }).waitFor();
+      const accepted = [];
+      page.on("response", async (one) => {
+        if (one.url().endsWith("/generate")) accepted.push((await one.json().catch(() => ({}))).task_id);
+      });
+      between.cutReplyAt('"task_id"');
+      await ask(page, "What is qwen-queue?");
+      assert.match(await lastAnswer(page), /queue/i);
+      assert.ok(between.hasCut());
+      assert.equal(accepted.length, 2, "the request was sent twice");
+    });
+  } finally {
+    await between.close();
+  }
+});
+
 test("goes on after the connection was lost", async () => {
   const between = await front(env.url);
   try {

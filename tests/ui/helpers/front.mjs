@@ -7,6 +7,7 @@ export async function front(url) {
   const target = new URL(url);
   const sockets = new Set();
   let isDown = false;
+  let cutAt = null;
   const server = createServer((incoming) => {
     if (isDown) return incoming.destroy();
     const outgoing = connect(Number(target.port), target.hostname);
@@ -15,7 +16,14 @@ export async function front(url) {
       [outgoing, incoming],
     ]) {
       sockets.add(from);
-      from.pipe(to);
+      from.on("data", (data) => {
+        if (from === outgoing && cutAt !== null && data.includes(cutAt)) {
+          to.write(data.subarray(0, data.indexOf(cutAt)), () => to.destroy());
+          cutAt = null;
+        } else {
+          to.write(data);
+        }
+      });
       from.on("error", () => to.destroy());
       from.on("close", () => {
         sockets.delete(from);
@@ -30,6 +38,14 @@ export async function front(url) {
     cut() {
       isDown = true;
       for (const socket of sockets) socket.destroy();
+    },
+    /** Cuts the connection of the next reply that has this text, right before it. */
+    cutReplyAt(text) {
+      cutAt = text;
+    },
+    /** Whether the reply was cut. */
+    hasCut() {
+      return cutAt === null;
     },
     restore() {
       isDown = false;

@@ -50,13 +50,19 @@ export async function send(path: string, options: RequestOptions = {}): Promise<
   throw error;
 }
 
-/** Sends a request and returns the JSON of its response. */
+/** Sends a request and returns the JSON of its response. A connection that is lost in mid-reply is a `ConnectionError`. */
 export async function call<T>(path: string, options: RequestOptions = {}): Promise<T> {
   const response = await send(path, options);
+  let text: string;
   try {
-    return (await response.json()) as T;
+    text = await response.text();
   } catch (error) {
     options.signal?.throwIfAborted();
+    throw new ConnectionError(error);
+  }
+  try {
+    return JSON.parse(text) as T;
+  } catch (error) {
     throw new ApiError(response.status, `The answer to ${path} is not JSON (${String(error)}).`);
   }
 }

@@ -53,7 +53,7 @@ async function run(place: Place): Promise<void> {
   const controller = new AbortController();
   running.set(place.answer, controller);
   try {
-    const taskId = read(place)?.taskId ?? (await askPatiently(place, controller.signal));
+    const taskId = read(place)?.taskId ?? (await patiently(place, controller.signal, ask));
     if (taskId !== null) await followToEnd(place, taskId, controller.signal);
   } catch (error) {
     const isStopped = controller.signal.aborted;
@@ -71,13 +71,17 @@ async function run(place: Place): Promise<void> {
 const TRIES = 5;
 
 /**
- * Asks, and asks again while the server can't be reached, which its idempotency key makes safe. A page that is being
- * closed loses its connections too: it must not note that as the end of the answer.
+ * Sends a request of an answer, and again while the server can't be reached. A page that is being closed loses its
+ * connections too: it must not note that as the end of the answer. The request must be safe to repeat.
  */
-async function askPatiently(place: Place, signal: AbortSignal): Promise<string | null> {
+async function patiently<T>(
+  place: Place,
+  signal: AbortSignal,
+  request: (place: Place, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
-      return await ask(place, signal);
+      return await request(place, signal);
     } catch (error) {
       if (!(error instanceof ConnectionError) || tries === TRIES) throw error;
       disconnected.value = withId(disconnected.peek(), place.answer, true);
@@ -137,7 +141,7 @@ async function followToEnd(place: Place, taskId: string, signal: AbortSignal): P
     });
     show();
     if (end === "nothing-left") {
-      const outcome = await result(taskId, signal);
+      const outcome = await patiently(place, signal, () => result(taskId, signal));
       change(place, (answer) => life.ended(answer, outcome));
     }
   } finally {
