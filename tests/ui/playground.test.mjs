@@ -137,15 +137,15 @@ test("sends a question again when the reply was cut off, and makes one task of i
   try {
     await withPage({ url: between.url, allowed: /ERR_|Failed to load/ }, async (page) => {
       await page.getByRole("heading", { name: "Ask a question" }).waitFor();
-      const accepted = [];
+      const replies = [];
       page.on("response", async (one) => {
-        if (one.url().endsWith("/generate")) accepted.push((await one.json().catch(() => ({}))).task_id);
+        if (one.url().endsWith("/generate")) replies.push((await one.json().catch(() => ({}))).task_id);
       });
       between.cutReplyAt('"task_id"');
       await ask(page, "What is qwen-queue?");
       assert.match(await lastAnswer(page), /queue/i);
       assert.ok(between.hasCut());
-      assert.equal(accepted.length, 2, "the request was sent twice");
+      assert.equal(replies.length, 2, "the request was sent twice");
     });
   } finally {
     await between.close();
