@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Charge, Payer, Reading};
+use crate::{Charge, Payer, PeriodicStep, Reading};
 use protocol::{Estimate, ModelId, TaskId, TaskState, Timestamp};
 
 /// The options with which a task is queued.
@@ -18,6 +18,9 @@ pub struct SubmitOptions {
     pub expires_in: Option<Duration>,
     /// Who pays, and the limits that must have room. A repetition of an earlier submit is not charged.
     pub charge: Charge,
+    /// The step of a periodic task that the submit takes, together with the task or not at all. Then `idempotency` must
+    /// be `None`: the step itself is taken once.
+    pub step: Option<Box<PeriodicStep>>,
 }
 
 impl SubmitOptions {
@@ -28,6 +31,7 @@ impl SubmitOptions {
         start: Start::Now,
         expires_in: None,
         charge: Charge { payer: Payer::NONE, tokens: 0 },
+        step: None,
     };
 }
 

@@ -11,8 +11,8 @@ use protocol::{
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Batches, Blobs, BrokerError, CancelReply, Claimant, Claimed, Fitness, Keys, Lease, LeaseState,
-    Listing, Metering, Operations, Reaped, Release, Room, SubmitOptions, Submitted, Unlogged,
-    Webhooks, WorkerOrders,
+    Listing, Metering, Operations, PeriodicTasks, Reaped, Release, Room, SubmitOptions, Submitted,
+    Unlogged, Webhooks, WorkerOrders,
 };
 
 /// A queue of tasks. **Guarantee:** at-least-once execution, exactly one recorded outcome, and no
@@ -22,7 +22,17 @@ use crate::{
 /// broker's clock.
 #[async_trait]
 pub trait Broker:
-    Operations + Listing + Webhooks + Blobs + Batches + Keys + Metering + Send + Sync + 'static
+    Operations
+    + Listing
+    + Webhooks
+    + Blobs
+    + Batches
+    + Keys
+    + Metering
+    + PeriodicTasks
+    + Send
+    + Sync
+    + 'static
 {
     /// Returns the name of the store for logs and `/health`: `redis` or `sqlite`.
     fn name(&self) -> &'static str;
@@ -52,7 +62,8 @@ pub trait Broker:
     ///
     /// # Errors
     /// Returns [`BrokerError::QueueFull`] if a bound of the options is reached,
-    /// [`BrokerError::LimitReached`] if a meter of its charge has no room, and [`BrokerError::KeyReused`] if the idempotency key was used for another request.
+    /// [`BrokerError::LimitReached`] if a meter of its charge has no room, [`BrokerError::KeyReused`] if the idempotency key was used for another request,
+    /// and [`BrokerError::PeriodicChanged`] if the periodic task of its step has another revision.
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError>;
 
     /// Returns the task's snapshot, with its estimate while it is queued, or `None` if it never existed

@@ -43,6 +43,9 @@ pub enum BrokerError {
         /// The task of the earlier request.
         task_id: TaskId,
     },
+    /// The state of the periodic task has another revision than the step says. Nothing was changed.
+    #[error("the periodic task {0} was changed meanwhile: read its state again")]
+    PeriodicChanged(super::PeriodicId),
     /// The caller's lease is not the task's current one.
     #[error(
         "the lease on task {task_id} (attempt {attempt}) is lost: another attempt has begun or the task has ended"
@@ -68,7 +71,9 @@ impl BrokerError {
             Self::Unavailable { reason } => causes::public(reason),
             Self::QueueFull { .. } => "the queue is full",
             Self::LimitReached(_) => "a limit on use is reached",
-            Self::KeyReused { .. } | Self::LeaseLost { .. } => "the request is out of date",
+            Self::KeyReused { .. } | Self::PeriodicChanged(_) | Self::LeaseLost { .. } => {
+                "the request is out of date"
+            }
             Self::Record(_) | Self::Corrupt(_) => "the queue's store answers unexpectedly",
         }
     }

@@ -16,6 +16,7 @@ mod lease;
 mod listing;
 mod metering;
 mod operations;
+mod periodic;
 mod webhooks;
 
 pub use batches::{
@@ -43,6 +44,10 @@ pub use metering::{Metering, UsageQuery};
 pub use operations::{
     DEAD_LETTER_TTL, DeadLetter, DeadLetterPage, Failure, MAX_DEAD_LETTERS, Operations, Overview,
     Purge, QueueOverview, TOMBSTONE, WorkerOrders,
+};
+pub use periodic::{
+    PeriodicId, PeriodicRun, PeriodicState, PeriodicStep, PeriodicTasks, PeriodicTrouble,
+    StoredPeriodic,
 };
 pub use webhooks::{
     Content, Delivery, MAX_TRIES_KEPT, Notice, TaskEnd, Tried, TryResult, Verdict,

@@ -151,6 +151,11 @@ impl Keys {
         format!("{}keys:version", self.base)
     }
 
+    /// Hash: the states of periodic tasks, by `<name>:<owner>`.
+    pub(crate) fn periodic(&self) -> String {
+        format!("{}periodic", self.base)
+    }
+
     /// Channel: ids of tasks that changed.
     pub(crate) fn changed(&self) -> String {
         format!("{}changed", self.base)

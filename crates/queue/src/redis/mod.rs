@@ -17,6 +17,7 @@
 //! | `operations.rs`, `dead.rs`, `listing.rs` | the operators' side; dead letters; the search for tasks |
 //! | `webhooks.rs`, `hook.rs` | the deliverers' side; the stored form of a webhook |
 //! | `batches.rs` | records of batches |
+//! | `periodic.rs` | states of periodic tasks |
 //! | `metering.rs`, `charge.rs` | limits and usage; the texts of charges |
 //! | `managed_keys.rs` | managed API keys, and the secrets of their owners |
 //! | `blobs.rs`, `chunks.rs` | records of blobs; their bytes |
@@ -55,6 +56,7 @@ mod metering;
 mod operations;
 mod partition;
 mod partitions;
+mod periodic;
 mod pools;
 mod prefix;
 mod read;

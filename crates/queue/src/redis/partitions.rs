@@ -59,7 +59,7 @@ impl Partitions {
         Ok(&self.all().await?[self.place(id.as_uuid().as_bytes())])
     }
 
-    /// Returns the partition of a tenant's blobs and meters.
+    /// Returns the partition of a tenant's blobs, meters and periodic tasks.
     pub(super) async fn of_tenant(
         &self,
         tenant: &TenantId,
@@ -82,8 +82,8 @@ impl Partitions {
         &self.list[self.place(id.as_uuid().as_bytes())]
     }
 
-    /// Returns the partition for a new task, and the task under an id of that partition. A task with limits goes to
-    /// its tenant's partition, which has the tenant's meters; another one with an idempotency key to the key's, so
+    /// Returns the partition for a new task, and the task under an id of that partition. A task with limits, or of a
+    /// periodic task, goes to its tenant's partition, which has the tenant's meters and states; another one with an idempotency key to the key's, so
     /// that repetitions are found. Then its id changes, deterministically.
     pub(super) async fn for_new<'a>(
         &self,
@@ -92,8 +92,9 @@ impl Partitions {
     ) -> Result<(&Arc<Partition>, Cow<'a, Task>), BrokerError> {
         let list = self.all().await?;
         let own = self.place(task.id.as_uuid().as_bytes());
+        let is_of_tenant = !options.charge.meters().is_empty() || options.step.is_some();
         let place = match &options.idempotency {
-            _ if !options.charge.meters().is_empty() => self.place(task.tenant.as_str().as_bytes()),
+            _ if is_of_tenant => self.place(task.tenant.as_str().as_bytes()),
             Some(by) => self.place(format!("{}:{}", task.tenant, by.key).as_bytes()),
             None => own,
         };

@@ -47,8 +47,8 @@ macro_rules! scripts {
 scripts! {
     agree: "allow-oom" [],
     room: "" [],
-    submit: "" [ended task counters listed line standing accepted save isolate submit],
-    submit_charged: "" [ended task counters listed line standing accepted meters charge save isolate submit],
+    submit: "" [ended task counters listed line standing accepted save isolate periodic submit],
+    submit_charged: "" [ended task counters listed line standing accepted meters charge save isolate periodic submit],
     accepted: "no-writes" [ended task counters listed line standing accepted],
     finish_and_claim: "allow-oom" [ended task counters listed line promote meters settle ending failures letters journal save isolate],
     snapshot: "no-writes" [ended task counters standing snapshot],
@@ -101,6 +101,8 @@ scripts! {
     revoke_key: "allow-oom" [keys],
     note_keys_used: "allow-oom" [keys],
     owner_secret: "allow-oom" [],
+    periodic_tasks: "no-writes" [],
+    step_periodic: "" [periodic],
 }
 
 impl Scripts {

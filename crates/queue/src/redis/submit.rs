@@ -12,6 +12,7 @@ use super::charge;
 use super::group::{self, Member};
 use super::hook;
 use super::partition::Partition;
+use super::periodic;
 use super::reply::Reply;
 use super::requests::Submit;
 use super::scripts::millis;
@@ -73,6 +74,16 @@ struct More<'a> {
     backoff: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none", flatten)]
     repetition: Option<Repetition<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<Step>,
+}
+
+/// The step of a periodic task.
+#[derive(Serialize)]
+struct Step {
+    field: String,
+    revision: String,
+    record: String,
 }
 
 /// The fields by which a repetition is recognized.
@@ -109,6 +120,7 @@ impl Partition {
                 let refusal = charge::refusal(&mut reply, &options.charge)?;
                 Err(BrokerError::LimitReached(Box::new(refusal)))
             }
+            "changed" => Err(changed(options, &reply)),
             "reused" => Err(BrokerError::KeyReused { task_id: reply.parse()? }),
             "full" => Err(full(reply, self, task, options)?),
             "error" => Err(self.link.error_of_one(&text)),
@@ -133,7 +145,7 @@ impl Partition {
         task: &Task,
         options: &SubmitOptions,
     ) -> Result<[String; 5], RecordError> {
-        let SubmitOptions { bounds, idempotency, start, expires_in, charge } = options;
+        let SubmitOptions { bounds, idempotency, start, expires_in, charge, step } = options;
         let repetition = idempotency.as_ref().map(|by| Repetition {
             key: self.keys.idempotency(&task.tenant, &by.key),
             hash: &by.body_hash,
@@ -145,6 +157,13 @@ impl Partition {
             Start::At(instant) => (Some(instant.as_millis()), None),
         };
         let expires = expires_in.map(millis);
+        let step = step.as_deref().map(|step| {
+            Ok::<_, RecordError>(Step {
+                field: periodic::field(&step.id),
+                revision: step.revision.to_string(),
+                record: record::encode(&step.state)?,
+            })
+        });
         let more = More {
             at,
             after,
@@ -153,6 +172,7 @@ impl Partition {
             notes: stored::notes(task)?,
             backoff: task.retry_backoff_s.map(|_| millis(task.retry_backoff())),
             repetition,
+            step: step.transpose()?,
         };
         let limits = format!(
             "{} {} {}",
@@ -192,7 +212,7 @@ fn charge_args(task: &Task, charge: &Charge) -> (Vec<u8>, String) {
 impl More<'_> {
     /// Returns the fields as JSON, or an empty text if there are none.
     fn encoded(&self) -> Result<String, RecordError> {
-        let Self { at, after, expires, hook, notes, backoff, repetition } = self;
+        let Self { at, after, expires, hook, notes, backoff, repetition, step } = self;
         if at.is_none()
             && after.is_none()
             && expires.is_none()
@@ -200,6 +220,7 @@ impl More<'_> {
             && notes.is_none()
             && backoff.is_none()
             && repetition.is_none()
+            && step.is_none()
         {
             return Ok(String::new());
         }
@@ -225,6 +246,14 @@ fn accepted(reply: &mut Reply, of: &Partition) -> Result<Submitted, BrokerError>
         _ => None,
     };
     Ok(Submitted { task_id, created, state, at, depth, estimate, readings: Vec::new() })
+}
+
+/// Returns the error of a submit whose periodic task has another revision.
+fn changed(options: &SubmitOptions, reply: &Reply) -> BrokerError {
+    match &options.step {
+        Some(step) => BrokerError::PeriodicChanged(step.id.clone()),
+        None => reply.unexpected("changed"),
+    }
 }
 
 fn full(

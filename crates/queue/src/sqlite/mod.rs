@@ -16,6 +16,7 @@
 //! | `webhooks.rs` | the deliverers' side |
 //! | `meters.rs`, `metering.rs` | levels of limits on use; usage |
 //! | `blobs.rs`, `batches.rs` | records of blobs; of batches |
+//! | `periodic.rs` | states of periodic tasks |
 //! | `managed_keys.rs` | managed API keys, and the secrets of their owners |
 //! | `reap_hold.rs`, `clock.rs` | holding back reapers; handling clock steps |
 //! | `files.rs`   | checks that the file still exists and the disk has space |
@@ -40,6 +41,7 @@ mod managed_keys;
 mod metering;
 mod meters;
 mod operations;
+mod periodic;
 mod read;
 mod reap;
 mod reap_hold;

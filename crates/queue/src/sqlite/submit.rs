@@ -7,7 +7,7 @@ use super::column::{Key, Name, instant, key, millis, task_id, unsigned};
 use super::course::{count, emit, find};
 use super::line::{self, standing};
 use super::store::Tx;
-use super::{meters, webhooks};
+use super::{meters, periodic, webhooks};
 use crate::pace::Pace;
 use crate::{Bound, BrokerError, Idempotency, Matches, Start, SubmitOptions, Submitted, stored};
 
@@ -28,6 +28,11 @@ pub(super) fn submit(
         && let Some(known) = same_request(tx, task, idempotency, now)?
     {
         return there(tx, known, false, now);
+    }
+    if let Some(step) = &options.step
+        && !periodic::take(tx, step, Some(task.id))?
+    {
+        return Err(BrokerError::PeriodicChanged(step.id.clone()));
     }
     let record = record::encode(task)?;
     let size = i64::try_from(record.len()).unwrap_or(i64::MAX);

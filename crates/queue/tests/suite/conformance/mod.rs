@@ -46,6 +46,7 @@ mod metering;
 mod options;
 mod overview;
 mod pausing;
+mod periodic;
 mod publishing;
 mod races;
 mod reaping;

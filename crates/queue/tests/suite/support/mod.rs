@@ -143,6 +143,7 @@ pub(crate) fn file_of_schema(folder: &Path, version: usize) -> rusqlite::Connect
         include_str!("../../../src/sqlite/schema_6.sql"),
         include_str!("../../../src/sqlite/schema_7.sql"),
         include_str!("../../../src/sqlite/schema_8.sql"),
+        include_str!("../../../src/sqlite/schema_9.sql"),
     ];
     let file = rusqlite::Connection::open(folder.join("queue.db")).unwrap();
     for step in &steps[..version] {

@@ -9,13 +9,15 @@
 --         now; `expires` ms until its deadline; `hook` its webhook; `notes` the fields kept after its end;
 --         `backoff` ms after its first lost worker but one;
 --         `key` the idempotency key under which repetitions find it, `hash` of its body, `window` the
---         maximum age in ms of an earlier submit that counts as the same, -1 for any age, 0 for none
+--         maximum age in ms of an earlier submit that counts as the same, -1 for any age, 0 for none;
+--         `step` of a periodic task: its `field`, the `revision` that the caller read, the `record` after it
 --       6 its charge (lib/meters.lua), or empty   7 tokens to reserve; behind a space its images, if it has some
 -- Returns  a text for each task:
 --          accepted, id, 1 if it was created now else 0, state, submitted ms, depth, standing…, and the
 --            level of each limit if it was charged; all levels are those after the call
 --          limited, now ms, the level of each limit
 --          reused, id   the key was used with another body
+--          changed   the periodic task has another revision
 --          full, bound, held, queued, processing, service ms
 --          error, message of Redis
 
@@ -55,6 +57,11 @@ local function submit(id, record, about, limits, more, charge, tokens)
       if string.sub(before, #id + 2) ~= options.hash then return 'reused ' .. known end
       return accepted_before(base, known, at)
     end
+  end
+
+  local step = options.step
+  if step and revision_of(redis.call('HGET', base .. 'periodic', step.field)) ~= step.revision then
+    return 'changed'
   end
 
   local queue = about_of(base, about).queue
@@ -117,6 +124,9 @@ local function submit(id, record, about, limits, more, charge, tokens)
   if options.key then
     redis.call('SET', options.key, id .. ':' .. options.hash)
     append(fields, { 'idem', options.key })
+  end
+  if step then
+    redis.call('HSET', base .. 'periodic', step.field, periodic(step.revision, id, step.record))
   end
   if options.hook then append(fields, { 'hook', options.hook }) end
   if options.notes then append(fields, { 'notes', options.notes }) end
