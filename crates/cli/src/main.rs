@@ -7,7 +7,7 @@
 //! | [`commands::up`]      | runs gateway, worker and embedded queue in one process |
 //! | [`commands::task`]    | the clients' commands: submit, status, result, watch, cancel |
 //! | [`commands::skill`]   | lists, runs and checks skills |
-//! | [`commands::operate`] | the operators' commands: queues, workers, pause, resume, drain, tasks, dead, keys, usage |
+//! | [`commands::operate`] | the operators' commands: queues, workers, pause, resume, drain, tasks, schedule, dead, keys, usage |
 //! | [`top`]               | the operators' live view |
 //! | [`logs`]              | prints, follows and summarizes the log files, reports on them and exports them |
 //! | [`commands::bench`]   | measures the engine and the queue |
@@ -88,6 +88,9 @@ enum Command {
     Drain(commands::operate::OneWorker),
     /// List tasks by state, model, owner or age, or cancel those that are queued.
     Tasks(Box<commands::operate::tasks::TasksArgs>),
+    /// List periodic tasks, run one now, or check the file of a schedule.
+    #[command(subcommand)]
+    Schedule(commands::operate::schedule::ScheduleCommand),
     /// List, show, replay or delete dead letters: tasks that used up their attempts.
     #[command(subcommand)]
     Dead(commands::operate::dead::Dead),
@@ -153,6 +156,7 @@ fn run(Cli { config, command }: Cli, output: &mut Output) -> Result<()> {
         Command::Resume(args) => commands::operate::set_paused(&args, false, output),
         Command::Drain(args) => commands::operate::drain(&args, output),
         Command::Tasks(args) => commands::operate::tasks::run(&args, output),
+        Command::Schedule(command) => commands::operate::schedule::run(&command, config, output),
         Command::Dead(dead) => commands::operate::dead::run(&dead, output),
         Command::Keys(keys) => commands::operate::keys::run(&keys, output),
         Command::Usage(args) => commands::operate::usage::usage(&args, output),

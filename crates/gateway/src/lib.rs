@@ -36,6 +36,7 @@
 //! | `waiting`    | the wait of a request for the end of its task |
 //! | `follow`     | follows a task: its events, its end |
 //! | `batches`    | processes batches: files of requests |
+//! | [`timetable`], [`periodic`] | the schedule of periodic tasks; submits them when they are due |
 //! | `hangup`     | detects disconnected clients |
 //! | `registry`   | the live workers and models, read once a second |
 //! | `history`    | the queues' counters of the last hours, for plots |
@@ -77,6 +78,7 @@ mod order;
 mod own_skills;
 mod owner;
 mod patience;
+pub mod periodic;
 pub mod process;
 mod records;
 mod refusal;
@@ -88,6 +90,7 @@ pub mod server;
 mod skill_requests;
 mod state;
 mod submit;
+pub mod timetable;
 mod usage;
 pub mod validate;
 mod waiting;

@@ -1,6 +1,7 @@
 //! [`Options`]: the gateway's configuration.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use skills::Skills;
 use tokio::sync::watch;
 use webhooks::Guard;
 
+use crate::timetable::Timetable;
 use crate::validate::{ImageRules, Limits};
 
 /// The gateway's settings. Start from [`Options::new`] and set the fields that differ.
@@ -84,6 +86,10 @@ pub struct Options {
     pub cors_origins: Origins,
     /// The store of files and responses; `None` has them in the queue's store (`BLOB_URL`).
     pub blobs: Option<BlobStore>,
+    /// The periodic tasks (`SCHEDULE_FILE`).
+    pub schedule: Timetable,
+    /// Names the file of the schedule whenever it is to be read again.
+    pub schedule_changes: Option<watch::Receiver<Option<PathBuf>>>,
     /// Maximum time for requests and webhooks in flight to finish after shutdown was requested.
     pub shutdown_grace: Duration,
     /// Number of HTTP threads; `None` starts one per core.
@@ -181,6 +187,8 @@ impl Options {
             model_aliases: Aliases::default(),
             cors_origins: Origins::None,
             blobs: None,
+            schedule: Timetable::default(),
+            schedule_changes: None,
             shutdown_grace: Duration::from_secs(30),
             threads: None,
         }

@@ -2,7 +2,7 @@
 //! with it.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::listen::Listeners;
 use crate::options::{CommonLimits, JwtOptions, Keys, Options};
+use crate::periodic;
 use crate::validate::ImageRules;
 
 /// Runs a gateway until a termination signal.
@@ -55,6 +56,9 @@ pub fn bind(settings: &Settings) -> Result<Listeners> {
 /// If the server fails.
 pub async fn serve(listeners: Listeners, process: Process) -> Result<()> {
     let Process { settings, current, broker, log, audit, stop } = process;
+    let mut options = options(&settings);
+    options.schedule = periodic::read(settings.schedule_file.as_deref(), &options)?;
+    options.schedule_changes = Some(follow_schedule(current.clone()));
     service::store::check_bounds(&*broker, &settings).await;
     let admin = match &listeners.admin {
         Some(admin) => format!(", /admin on http://{}", admin.local_addr()?),
@@ -73,11 +77,19 @@ pub async fn serve(listeners: Listeners, process: Process) -> Result<()> {
         log_counts: log.counts(),
         audit,
         blobs: Some(service::blobs::open(&settings, &broker)?),
-        ..options(&settings)
+        ..options
     };
     crate::serve(listeners, broker, options, shutdown).await?;
     tracing::info!(target: "gateway.process", "stopped");
     Ok(())
+}
+
+/// Checks the file of a schedule against these settings, and returns the number of its periodic tasks.
+///
+/// # Errors
+/// If something in it is wrong: all problems.
+pub fn check_schedule(file: &Path, settings: &Settings) -> Result<usize> {
+    Ok(periodic::read(Some(file), &options(settings))?.len())
 }
 
 /// Converts the process's settings to the gateway's options.
@@ -148,6 +160,21 @@ fn follow_keys(mut current: watch::Receiver<Arc<Settings>>) -> watch::Receiver<K
                 *known = changed;
                 differs
             });
+        }
+    });
+    receiver
+}
+
+/// Returns a receiver that names the file of the schedule at every reload of the settings.
+fn follow_schedule(
+    mut current: watch::Receiver<Arc<Settings>>,
+) -> watch::Receiver<Option<PathBuf>> {
+    current.mark_unchanged();
+    let (sender, receiver) = watch::channel(current.borrow().schedule_file.clone());
+    tokio::spawn(async move {
+        while current.changed().await.is_ok() {
+            let file = current.borrow_and_update().schedule_file.clone();
+            sender.send_replace(file);
         }
     });
     receiver

@@ -398,6 +398,7 @@ impl From<BrokerError> for Refusal {
                 "idempotency_key_reused",
                 text,
             )]),
+            BrokerError::PeriodicChanged(_) => Self::new(Code::Conflict, text.clone(), text),
             BrokerError::Record(_) => {
                 let refusal = Self::new(Code::UnreadableRecord, text.clone(), text);
                 Self { retry: Retry::Never, ..refusal }

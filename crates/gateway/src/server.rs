@@ -19,6 +19,7 @@ use crate::dialects;
 use crate::listen::{self, Listeners, Plan};
 use crate::measure;
 use crate::options::{Keys, Options};
+use crate::periodic::{self, Scheduler};
 use crate::state::State;
 
 /// The time for which an idle connection is kept open. Longer than the keep-alive of common proxies
@@ -52,7 +53,7 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// Serves HTTP, runs batches and delivers webhooks until `shutdown` completes. Then closes event streams, ends
+/// Serves HTTP, runs batches, submits periodic tasks and delivers webhooks until `shutdown` completes. Then closes event streams, ends
 /// waits, and lets requests and webhooks in flight finish for up to [`Options::shutdown_grace`].
 ///
 /// # Errors
@@ -85,6 +86,8 @@ pub async fn serve(
     let plan = Plan { threads, client_timeout, idle: IDLE, grace };
     let state = web::Data::new(state);
     service::metrics::install().add_source(measure::source(Arc::downgrade(&state)));
+    let schedule_changes = state.options.schedule_changes.clone();
+    let scheduler = Scheduler::new(state.clone().into_inner());
     let processor = Processor::new(state.clone().into_inner(), dialects::batch_requests());
     let server = listen::serve(listeners.into(), &plan, &state, &dialects)?;
 
@@ -94,6 +97,7 @@ pub async fn serve(
     let deliveries = CancellationToken::new();
     let stop_with_us = deliveries.clone().drop_guard(); // also if the server breaks off
     let processing = tokio::spawn(processor.run());
+    let scheduling = tokio::spawn(scheduler.run());
     let delivering = tokio::spawn(deliverer.run(deliveries.clone(), grace));
     let audit = state.options.audit.clone();
     let reloading = async {
@@ -103,6 +107,12 @@ pub async fn serve(
         std::future::pending::<()>().await; // the others' end is what counts
     };
 
+    let rescheduling = async {
+        if let Some(changes) = schedule_changes {
+            periodic::follow(state.clone().into_inner(), changes).await;
+        }
+        std::future::pending::<()>().await; // the others' end is what counts
+    };
     let skills = Arc::clone(&state.options.skills);
     let rereading = crate::own_skills::follow(skills);
     let auditing = async {
@@ -126,6 +136,7 @@ pub async fn serve(
         () = reloading => {}
         () = auditing => {}
         () = rereading => {}
+        () = rescheduling => {}
         () = watching => {}
     }
     audit.finish();
@@ -137,6 +148,9 @@ pub async fn serve(
     }
     if let Err(error) = processing.await {
         tracing::error!(target: "gateway.server", "the processing of batches broke off: {error}");
+    }
+    if let Err(error) = scheduling.await {
+        tracing::error!(target: "gateway.server", "the submits of periodic tasks broke off: {error}");
     }
     if let Err(error) = delivering.await {
         tracing::error!(target: "gateway.server", "the delivery of webhooks broke off: {error}");

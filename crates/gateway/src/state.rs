@@ -16,6 +16,7 @@ use crate::options::Options;
 use crate::patience;
 use crate::refusal::Refusal;
 use crate::registry::Registry;
+use crate::timetable::Periodic;
 use crate::validate::{FieldError, UNKNOWN_MODEL, echo};
 
 /// Shared by all requests on all threads. Knows no dialect.
@@ -33,6 +34,8 @@ pub(crate) struct State {
     pub(crate) history: History,
     /// Checks images.
     pub(crate) images: Images,
+    /// The periodic tasks.
+    pub(crate) periodic: Periodic,
     /// Notified when a batch was created, so that it begins at once.
     pub(crate) new_batch: Notify,
     /// The gateway's options, without the keys.
@@ -50,9 +53,10 @@ impl State {
         broker: Arc<dyn Broker>,
         auth: Arc<Auth>,
         secrets: Arc<Secrets>,
-        options: Options,
+        mut options: Options,
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, TlsUnusable> {
+        let periodic = Periodic::new(std::mem::take(&mut options.schedule));
         let registry =
             Registry::new(Arc::clone(&broker), options.registry_age, options.broker_timeout);
         let own = || BlobStore::new(broker.clone(), BlobLimits::default());
@@ -68,6 +72,7 @@ impl State {
             blobs,
             history,
             images,
+            periodic,
             new_batch,
             options,
             stopping,

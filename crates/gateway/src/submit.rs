@@ -8,6 +8,7 @@ use service::metrics::table;
 use service::settings::Rate;
 
 use crate::attach::{Attached, attach};
+use crate::auth::Access;
 use crate::charge;
 use crate::extract::Submitter;
 use crate::order::Order;
@@ -51,7 +52,8 @@ pub(crate) async fn submit_at(
     order: Order,
     idempotency: Option<Idempotency>,
 ) -> Result<Accepted, Refusal> {
-    prepare(route, state, caller, order).await?.submit(state, caller, idempotency).await
+    let prepared = prepare(route, state, caller.access(), order).await?;
+    prepared.submit(state, caller, idempotency).await
 }
 
 /// A request whose images are stored, and that the caller may submit.
@@ -68,10 +70,9 @@ pub(crate) struct Prepared {
 pub(crate) async fn prepare(
     route: Option<Rate>,
     state: &State,
-    caller: &Submitter,
+    access: &Access,
     mut order: Order,
 ) -> Result<Prepared, Refusal> {
-    let access = caller.access();
     access.check_model(&order.model)?;
     order.queueing.lane = Some(match order.kind {
         // The service itself chose its lane.
@@ -94,13 +95,24 @@ impl Prepared {
         caller: &Submitter,
         idempotency: Option<Idempotency>,
     ) -> Result<Accepted, Refusal> {
-        let Self { order, charge, attached } = self;
-        let owner = caller.access().owner.clone();
-        let id = TaskId::new();
-        let mut accepted =
-            submit_as(state, owner, id, order, idempotency, charge, attached).await?;
+        let mut accepted = self.queue(state, caller.access(), idempotency).await?;
         caller.readings.set(std::mem::take(&mut accepted.submitted.readings));
         Ok(accepted)
+    }
+
+    /// Queues the task like [`Self::submit`], without a client who sees the state of its limits.
+    ///
+    /// # Errors
+    /// As [`submit_at`].
+    pub(crate) async fn queue(
+        self,
+        state: &State,
+        access: &Access,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Accepted, Refusal> {
+        let Self { order, charge, attached } = self;
+        let owner = access.owner.clone();
+        submit_as(state, owner, TaskId::new(), order, idempotency, charge, attached).await
     }
 }
 
@@ -131,6 +143,7 @@ pub(crate) async fn submit_as(
         start: queueing.start,
         expires_in: queueing.expires_in,
         charge,
+        step: queueing.step,
     };
     let task = Task {
         id,

@@ -13,7 +13,7 @@ use crate::logs::LogControl;
 use crate::settings::Secret;
 
 /// The settings that a reload applies.
-const RELOADED: [&str; 8] = [
+const RELOADED: [&str; 9] = [
     "API_KEYS",
     "ADMIN_API_KEY",
     "JWT_SECRET",
@@ -22,6 +22,7 @@ const RELOADED: [&str; 8] = [
     "JWT_ISSUER",
     "JWT_LEEWAY",
     "LOG_LEVEL",
+    "SCHEDULE_FILE",
 ];
 
 /// Reads the settings in the same way as at the start of the process.
@@ -89,6 +90,11 @@ impl Reloader {
         if old.jwt != read.jwt {
             new.jwt.clone_from(&read.jwt);
             changes.push("JWT_… (the verification of tokens)".to_owned());
+        }
+        // The gateway reads the file at every reload.
+        if old.schedule_file != read.schedule_file {
+            new.schedule_file.clone_from(&read.schedule_file);
+            changes.push("SCHEDULE_FILE".to_owned());
         }
         if old.log_level != read.log_level {
             match self.logs.set_level(&read.log_level) {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 pub(crate) use gateway::operators::{
     BatchReply as Batch, CancelledReply as Cancelled, DeadLetterReply as Letter,
-    OverviewReply as Overview, QueueReply as Queue, TaskReply as Task, UsageAmounts,
-    UsageReply as Usage, UsageSum, WorkerReply as Worker,
+    OverviewReply as Overview, PeriodicReply as Periodic, QueueReply as Queue,
+    ScheduleReply as Schedule, TaskReply as Task, UsageAmounts, UsageReply as Usage, UsageSum,
+    WorkerReply as Worker,
 };
 #[cfg(test)]
 pub(crate) use gateway::operators::{LanesReply as Lanes, ServedReply as Served};
@@ -79,6 +80,14 @@ impl Admin {
         query.push(("limit", limit.to_string()));
         query.extend(cursor.map(|cursor| ("cursor", cursor.to_owned())));
         self.http.get("/admin/tasks", &query)
+    }
+
+    pub(crate) fn schedule(&self) -> Result<Value, ClientError> {
+        self.http.get("/admin/schedule", &[])
+    }
+
+    pub(crate) fn run_periodic(&self, name: &str) -> Result<Value, ClientError> {
+        self.http.post(&format!("/admin/schedule/{name}/run"), &json!({}))
     }
 
     pub(crate) fn cancel_tasks(&self, body: &Value) -> Result<Value, ClientError> {

@@ -93,6 +93,12 @@ impl KeyRing {
         self.now().find(hash).cloned()
     }
 
+    /// Returns what the key with this id opens.
+    pub(super) fn of_id(&self, id: &KeyId) -> Option<Arc<Access>> {
+        let ring = self.now();
+        ring.0.iter().find(|(_, access)| access.key == *id).map(|(_, access)| Arc::clone(access))
+    }
+
     /// Returns whether there is an operators' key.
     pub(super) fn has_operators(&self) -> bool {
         self.now().0.iter().any(|(_, access)| access.has(Scope::Admin))

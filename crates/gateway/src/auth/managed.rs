@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use protocol::Timestamp;
+use protocol::{KeyId, Timestamp};
 use queue::{Broker, KeyHash};
 use subtle::ConstantTimeEq;
 
@@ -25,11 +25,15 @@ struct Kept {
 
 impl Kept {
     fn check(&self, now: Timestamp) -> Result<Arc<Access>, Denied> {
-        match self.access.expires_at {
-            _ if self.blocked => Err(Denied::Blocked),
-            Some(expires_at) if expires_at <= now => Err(Denied::Expired),
-            _ => Ok(Arc::clone(&self.access)),
-        }
+        check(Arc::clone(&self.access), self.blocked, now)
+    }
+}
+
+fn check(access: Arc<Access>, blocked: bool, now: Timestamp) -> Result<Arc<Access>, Denied> {
+    match access.expires_at {
+        _ if blocked => Err(Denied::Blocked),
+        Some(expires_at) if expires_at <= now => Err(Denied::Expired),
+        _ => Ok(access),
     }
 }
 
@@ -89,6 +93,14 @@ impl Managed {
         }
         drop(cache);
         kept.map_or(Err(Denied::Unknown), |kept| kept.check(now))
+    }
+
+    /// Reads what the key with this id opens now.
+    pub(super) async fn of_id(&self, id: &KeyId, now: Timestamp) -> Result<Arc<Access>, Denied> {
+        let found = patience::ask(self.patience, self.store.key(id)).await;
+        let found = found.map_err(|refusal: Refusal| Denied::Unavailable(refusal.to_string()))?;
+        let key = found.ok_or(Denied::Unknown)?.key;
+        check(Arc::new(Access::from(&key)), key.blocked, now)
     }
 
     /// Asks the store whether keys changed. If so, forgets them and returns `true`.

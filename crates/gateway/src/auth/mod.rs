@@ -31,7 +31,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use protocol::Timestamp;
+use protocol::{KeyId, Timestamp};
 use queue::{Broker, KeyHash};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -167,6 +167,17 @@ impl Auth {
                 Ok((Arc::new(jwt.verify(credential.text, now)?), true))
             }
             _ => Err(Denied::Unknown),
+        }
+    }
+
+    /// Returns what the key with this id opens now.
+    ///
+    /// # Errors
+    /// If there is none, or it is refused.
+    pub(crate) async fn of_id(&self, id: &KeyId) -> Result<Arc<Access>, Denied> {
+        match self.ring.of_id(id) {
+            Some(access) => Ok(access),
+            None => self.managed.of_id(id, Timestamp::now()).await,
         }
     }
 

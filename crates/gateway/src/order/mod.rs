@@ -8,7 +8,7 @@ use std::time::Duration;
 use protocol::{
     AnswerForm, Lane, ModelId, PixelLimits, Prompt, Sampling, SkillUse, TaskKind, Webhook,
 };
-use queue::Start;
+use queue::{PeriodicStep, Start};
 
 pub use self::images::ImageRules;
 pub(crate) use self::images::{OrderImages, PendingImage, Room, Source};
@@ -77,4 +77,6 @@ pub struct Queueing {
     pub max_attempts: u32,
     /// The backoff after the first failed attempt, in seconds; `None` for the default.
     pub retry_backoff_s: Option<u32>,
+    /// The step of a periodic task that the submit takes.
+    pub step: Option<Box<PeriodicStep>>,
 }

@@ -64,6 +64,7 @@ pub(super) fn read(fields: &mut Fields<'_>, limits: &Limits<'_>) -> Queueing {
         start,
         expires_in,
         metadata: metadata(fields),
+        step: None,
     }
 }
 

@@ -15,9 +15,10 @@ use queue::{
     Batch, BatchList, BatchPage, BatchStep, Batches, Blob, BlobBytes, BlobList, BlobPage,
     BlobPlace, BlobRecord, BlobUpload, Blobs, Broker, BrokerError, CancelReply, Claimant, Claimed,
     DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, KeyHash, Keys, Lease, LeaseState,
-    Listing, Meter, Metering, NewBatch, Notice, Operations, Overview, Purge, Reading, Reaped,
-    Release, Reserved, Room, StoredKey, SubmitOptions, Submitted, TaskCursor, TaskFilter, TaskPage,
-    Tried, Unlogged, UsageQuery, Verdict, Wanted, WebhookReport, Webhooks, WorkerOrders,
+    Listing, Meter, Metering, NewBatch, Notice, Operations, Overview, PeriodicId, PeriodicStep,
+    PeriodicTasks, Purge, Reading, Reaped, Release, Reserved, Room, StoredKey, StoredPeriodic,
+    SubmitOptions, Submitted, TaskCursor, TaskFilter, TaskPage, Tried, Unlogged, UsageQuery,
+    Verdict, Wanted, WebhookReport, Webhooks, WorkerOrders,
 };
 
 /// The broker's behaviour.
@@ -280,6 +281,24 @@ impl Webhooks for FaultyBroker {
     async fn webhook(&self, id: WebhookId) -> Answer<Option<WebhookReport>> {
         self.feel().await?;
         self.inner.webhook(id).await
+    }
+}
+
+#[async_trait]
+impl PeriodicTasks for FaultyBroker {
+    async fn periodic_tasks(&self) -> Answer<(Timestamp, Vec<StoredPeriodic>)> {
+        self.feel().await?;
+        self.inner.periodic_tasks().await
+    }
+
+    async fn step_periodic(&self, step: &PeriodicStep) -> Answer<bool> {
+        self.feel().await?;
+        self.inner.step_periodic(step).await
+    }
+
+    async fn forget_periodic(&self, id: &PeriodicId) -> Answer<()> {
+        self.feel().await?;
+        self.inner.forget_periodic(id).await
     }
 }
 

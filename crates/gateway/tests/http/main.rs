@@ -54,6 +54,7 @@ mod replicate;
 mod respond_async;
 mod rig;
 mod runpod;
+mod schedule;
 mod skills;
 mod tasks;
 mod ui;

@@ -51,6 +51,7 @@ table! {
     REFUSALS = "refusals_total" Counter, None, ["code"], "refused requests, by the code of the refusal";
     TASKS_SUBMITTED = "tasks_submitted_total" Counter, None, ["model", "lane"], "tasks that this gateway queued";
     WEBHOOK_TRIES = "webhook_tries_total" Counter, None, ["result"], "webhooks that this gateway sent: delivered, retry or given_up";
+    PERIODIC_OCCURRENCES = "periodic_occurrences_total" Counter, None, ["result"], "occurrences of periodic tasks that this gateway handled: submitted, skipped (missed), or refused (and tried again)";
     QUEUE_UP = "queue_up" Gauge, None, [], "1 if the queue answered this scrape, else 0, and then no other metric of the queue or of workers is there";
     QUEUE_LENGTH = "inference_queue_length" Gauge, None, ["model", "lane"], "tasks that wait for a worker, without the delayed";
     TASKS_DELAYED = "tasks_delayed" Gauge, None, ["model"], "tasks that wait for their time: submitted with a delay, or resting between attempts";

@@ -305,6 +305,11 @@ pub const KEYS: &[Key] = &[
         None,
         "a folder with programs that read the answers of own skills, which the worker runs with the rights of its user: docs/SECURITY.md; unset: none is run",
     ),
+    key(
+        "SCHEDULE_FILE",
+        None,
+        "file (TOML) of the tasks that the gateways submit periodically, read again on SIGHUP: docs/SCHEDULE.md; unset: none",
+    ),
     key("USAGE_KEPT_DAYS", Some("400"), "days that the usage of keys, owners and models is kept, 1 to 3650"),
     key(
         "WEBHOOK_ALLOW_PRIVATE",

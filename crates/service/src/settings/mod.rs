@@ -166,6 +166,8 @@ pub struct Settings {
     pub skills_dir: Option<PathBuf>,
     /// `SKILL_COMMANDS`: the folder of programs that read answers.
     pub skill_commands: Option<PathBuf>,
+    /// `SCHEDULE_FILE`: the file of periodic tasks.
+    pub schedule_file: Option<PathBuf>,
     /// `USAGE_KEPT_DAYS`: how long usage is kept.
     pub usage_kept_days: u32,
     /// `WEBHOOK_ALLOW_PRIVATE`: allows webhooks to private and loopback addresses.

@@ -42,6 +42,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         projector: p.path("MMPROJ"),
         skills_dir: p.path("SKILLS_DIR"),
         skill_commands: p.path("SKILL_COMMANDS"),
+        schedule_file: p.path("SCHEDULE_FILE"),
         max_image_tokens: p.number("MAX_IMAGE_TOKENS", 4, 16_384),
         max_video_tokens: p.number("MAX_VIDEO_TOKENS", 64, 65_536),
         model_names,

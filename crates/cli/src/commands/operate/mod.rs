@@ -1,10 +1,11 @@
 //! The operators' commands: queues, workers, pause, resume, drain. They print tables for people
-//! and, with `--json`, JSON for programs. The module `tasks` finds and cancels tasks, `dead` handles dead letters,
+//! and, with `--json`, JSON for programs. The module `tasks` finds and cancels tasks, `schedule` handles periodic tasks, `dead` handles dead letters,
 //! `keys` managed keys, `usage` what they used.
 
 pub(crate) mod dead;
 pub(crate) mod keys;
 pub(crate) mod rows;
+pub(crate) mod schedule;
 pub(crate) mod tasks;
 pub(crate) mod usage;
 

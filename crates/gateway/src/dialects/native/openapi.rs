@@ -354,6 +354,8 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
         routes::admin::keys::revoke,
         routes::admin::tasks::list,
         routes::admin::tasks::cancel,
+        routes::admin::schedule::list,
+        routes::admin::schedule::run,
         routes::admin::pausing::pause,
         routes::admin::pausing::resume,
         routes::admin::dead_letters::list,

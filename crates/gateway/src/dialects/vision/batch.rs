@@ -108,7 +108,7 @@ async fn prepare_all(
     for form in forms {
         let one = async {
             let order = form.into_order(state, skill).await?;
-            prepare(None, state, caller, order).await
+            prepare(None, state, caller.access(), order).await
         };
         match one.await {
             Ok(prepared) => all.push(prepared),

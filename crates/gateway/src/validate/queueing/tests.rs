@@ -43,6 +43,7 @@ fn queueing_defaults_are_now_and_the_operators_limits() {
             time_limit_s: 120,
             max_attempts: 3,
             retry_backoff_s: None,
+            step: None,
         }
     );
 }
@@ -63,6 +64,7 @@ fn every_queueing_field_is_parsed() {
             time_limit_s: 119,
             max_attempts: 2,
             retry_backoff_s: Some(0),
+            step: None,
         }
     );
 }

@@ -135,6 +135,7 @@ fn order(
             time_limit_s: options.task_time_limit_s,
             max_attempts: options.max_attempts,
             retry_backoff_s: None,
+            step: None,
         },
     };
     (order, max_calls)

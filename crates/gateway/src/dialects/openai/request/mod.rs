@@ -129,6 +129,7 @@ pub(super) fn queueing(fields: &mut Fields<'_>, options: &Options) -> Queueing {
         time_limit_s: options.task_time_limit_s,
         max_attempts: options.max_attempts,
         retry_backoff_s: None,
+        step: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Routes for operators, which require `ADMIN_API_KEY` or a key with the scope `admin`: overview, tasks, keys, pause, drain,
+//! Routes for operators, which require `ADMIN_API_KEY` or a key with the scope `admin`: overview, tasks, schedule, keys, pause, drain,
 //! metrics and dead letters.
 //! Each change writes one line to `app.log`.
 
@@ -8,6 +8,7 @@ pub(crate) mod keys;
 pub(crate) mod metrics;
 pub(crate) mod overview;
 pub(crate) mod pausing;
+pub(crate) mod schedule;
 pub(crate) mod tasks;
 pub(crate) mod usage;
 pub(crate) mod workers;
@@ -40,6 +41,8 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
         .service(post("/admin/keys/{id}/rotate", log, keys::rotate))
         .service(get("/admin/tasks", log, tasks::list))
         .service(post("/admin/tasks/cancel", log, tasks::cancel))
+        .service(get("/admin/schedule", log, schedule::list))
+        .service(post("/admin/schedule/{name}/run", log, schedule::run))
         .service(post("/admin/pause", log, pausing::pause))
         .service(post("/admin/resume", log, pausing::resume))
         .service(
