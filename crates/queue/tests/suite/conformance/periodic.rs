@@ -101,7 +101,7 @@ async fn a_refused_submit_takes_no_step(on: Fixture) {
     assert!(matches!(refused, BrokerError::QueueFull { .. }), "{refused}");
     let meter =
         Meter { kind: MeterKind::Requests { period_s: 60 }, subject: "key_1".into(), limit: 1 };
-    let limited = |step| SubmitOptions { step, ..charged(0, &[meter.clone()]) };
+    let limited = |step| SubmitOptions { step, ..charged(0, std::slice::from_ref(&meter)) };
     broker.submit(&task(), &limited(None)).await.unwrap();
     let first = Some(Box::new(step("a", 0, 1)));
     let refused = broker.submit(&task(), &limited(first)).await.unwrap_err();
