@@ -43,9 +43,9 @@ pub enum BrokerError {
         /// The task of the earlier request.
         task_id: TaskId,
     },
-    /// The state of the periodic task has another revision than the step says. Nothing was changed.
+    /// The state of the periodic task, which is named, has another revision than the step says. Nothing was changed.
     #[error("the periodic task {0} was changed meanwhile: read its state again")]
-    PeriodicChanged(super::PeriodicId),
+    PeriodicChanged(String),
     /// The caller's lease is not the task's current one.
     #[error(
         "the lease on task {task_id} (attempt {attempt}) is lost: another attempt has begun or the task has ended"

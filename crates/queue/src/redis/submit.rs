@@ -251,7 +251,7 @@ fn accepted(reply: &mut Reply, of: &Partition) -> Result<Submitted, BrokerError>
 /// Returns the error of a submit whose periodic task has another revision.
 fn changed(options: &SubmitOptions, reply: &Reply) -> BrokerError {
     match &options.step {
-        Some(step) => BrokerError::PeriodicChanged(step.id.clone()),
+        Some(step) => BrokerError::PeriodicChanged(step.id.to_string()),
         None => reply.unexpected("changed"),
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn submit(
     if let Some(step) = &options.step
         && !periodic::take(tx, step, Some(task.id))?
     {
-        return Err(BrokerError::PeriodicChanged(step.id.clone()));
+        return Err(BrokerError::PeriodicChanged(step.id.to_string()));
     }
     let record = record::encode(task)?;
     let size = i64::try_from(record.len()).unwrap_or(i64::MAX);
