@@ -24,6 +24,7 @@ const REDIS_PASSWORD_IN_URL: &str = "rp%40Wd6%2FxTn2%3AKv8%25Qs0";
 const PROXY_USER: &str = "pu-Hc47gLf2";
 const PROXY_PASSWORD: &str = "pp-Bt63wRm9dSx1";
 const ENDPOINT_PASSWORD: &str = "ep-Ny58jUo3kVa7";
+const COLLECTOR_KEY: &str = "ck-Vd82hTq5nXr4Jw";
 
 /// The length of a part of a secret that counts as a leak.
 const WINDOW: usize = 8;
@@ -113,6 +114,7 @@ fn all_secrets(webhook_secret: &str) -> Vec<String> {
         REDIS_PASSWORD_IN_URL,
         PROXY_PASSWORD,
         ENDPOINT_PASSWORD,
+        COLLECTOR_KEY,
     ]
     .map(str::to_owned)
     .to_vec();
@@ -123,7 +125,8 @@ fn all_secrets(webhook_secret: &str) -> Vec<String> {
 
 /// A gateway and a worker that download a model, run tasks, tell of their ends, and refuse strangers.
 fn run_with_redis(format: &str) {
-    let (hub, receiver) = (hub(), Receiver::kind());
+    let (hub, receiver, collector) = (hub(), Receiver::kind(), Receiver::kind());
+    let collector_headers = format!("x-team=a, authorization=Bearer%20{COLLECTOR_KEY}");
     let redis = RedisServer::with(&["--requirepass", REDIS_PASSWORD]);
     let (port, keys) = (free_port(), format!("{API_KEY},{OTHER_KEY}"));
     let redis_url = format!("redis://:{REDIS_PASSWORD_IN_URL}@127.0.0.1:{}", redis.port());
@@ -135,6 +138,8 @@ fn run_with_redis(format: &str) {
         ("HF_ENDPOINT", endpoint.as_str()),
         ("PORT", port_text.as_str()),
         ("LOG_FORMAT", format),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url("").as_str()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", collector_headers.as_str()),
     ]);
     let (of_gateway, of_worker) = (Home::new(), Home::new());
     let mut gateway = Process::start(&of_gateway, "qwen-queue-gateway", &[], &all);
@@ -163,6 +168,15 @@ fn run_with_redis(format: &str) {
         process.signal("TERM");
         process.wait(SOON);
     }
+    let exported = collector.heard();
+    let key = format!("Bearer {COLLECTOR_KEY}");
+    assert!(exported.iter().any(|request| request.header("authorization") == key));
+    assert!(exported.iter().all(|request| request.line.starts_with("POST /v1/traces ")));
+    let bodies: Vec<_> = exported
+        .iter()
+        .map(|request| ("a span".into(), String::from_utf8_lossy(&request.body).into_owned()))
+        .collect();
+    assert_no_secret(&bodies, &all_secrets(webhook_secret));
     let written = everything(&[&of_gateway, &of_worker]);
     let detailed = written.iter().any(|(_, text)| text.contains("DEBUG"));
     assert!(detailed, "nothing was logged below info");

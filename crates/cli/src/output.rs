@@ -147,7 +147,7 @@ impl<O: Write, N: Write> Output<O, N> {
             Some(OutputError::Lost) => return ExitCode::from(ID_LOST),
             _ => {}
         }
-        self.note(&format!("qwen-queue: {error:#}"));
+        self.note(&service::logs::exit_line("qwen-queue", error));
         worker::process::exit_code(error)
     }
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures::future::LocalBoxFuture;
-use protocol::{Scope, TenantId};
+use protocol::{Scope, TenantId, TraceContext};
 
 use crate::auth::{Access, Credential, Denied};
 use crate::limit_headers::Readings;
-use crate::middleware::{ClientAddress, Notes};
+use crate::middleware::{ClientAddress, Notes, RequestTrace};
 use crate::refusal::Refusal;
 use crate::state::State;
 
@@ -37,6 +37,8 @@ pub(crate) struct Submitter {
     caller: Caller,
     /// Where the state of its limits is noted for the headers of the answer.
     pub(crate) readings: Readings,
+    /// The span of the request, of which its tasks are a part.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 impl Deref for Submitter {
@@ -85,7 +87,8 @@ impl FromRequest for Submitter {
             let caller = client(&request, Scope::Submit).await.map(Caller)?;
             let readings = Readings::default();
             Notes::of(&mut request.extensions_mut()).readings = Some(readings.clone());
-            Ok(Self { caller, readings })
+            let trace = RequestTrace::of_tasks(&request);
+            Ok(Self { caller, readings, trace })
         })
     }
 }

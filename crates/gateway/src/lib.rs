@@ -76,6 +76,7 @@ pub mod operators;
 pub mod options;
 mod order;
 mod own_skills;
+mod own_trace;
 mod owner;
 mod patience;
 pub mod periodic;

@@ -20,7 +20,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed; there is no other place to report this error.
-            let _ = writeln!(std::io::stderr(), "qwen-queue-gateway: {error:#}");
+            let line = service::logs::exit_line("qwen-queue-gateway", &error);
+            let _ = writeln!(std::io::stderr(), "{line}");
             ExitCode::FAILURE
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use protocol::{KeyLimits, ModelId, Timestamp};
 use queue::BlobStore;
+use service::Traces;
 use service::logs::{AuditLog, LogCounts};
 use service::settings::{Aliases, Origins, Rate};
 use skills::Skills;
@@ -94,6 +95,8 @@ pub struct Options {
     pub shutdown_grace: Duration,
     /// Number of HTTP threads; `None` starts one per core.
     pub threads: Option<usize>,
+    /// The traces of requests (`OTEL_…`).
+    pub traces: Traces,
 }
 
 /// The limits that the operator sets for all owners and routes.
@@ -191,6 +194,7 @@ impl Options {
             schedule_changes: None,
             shutdown_grace: Duration::from_secs(30),
             threads: None,
+            traces: Traces::default(),
         }
     }
 

@@ -28,7 +28,7 @@ pub fn run(config: Option<&Path>) -> Result<()> {
         settings.require_api_keys()?;
         Ok(settings)
     };
-    service::process::run(load()?, load, async |process| {
+    service::process::run("qwen-queue-gateway", load()?, load, async |process| {
         let listeners = bind(&process.settings)?;
         serve(listeners, process).await
     })
@@ -55,7 +55,7 @@ pub fn bind(settings: &Settings) -> Result<Listeners> {
 /// # Errors
 /// If the server fails.
 pub async fn serve(listeners: Listeners, process: Process) -> Result<()> {
-    let Process { settings, current, broker, log, audit, stop } = process;
+    let Process { settings, current, broker, log, audit, traces, stop } = process;
     let mut options = options(&settings);
     options.schedule = periodic::read(settings.schedule_file.as_deref(), &options)?;
     options.schedule_changes = Some(follow_schedule(current.clone()));
@@ -76,6 +76,7 @@ pub async fn serve(listeners: Listeners, process: Process) -> Result<()> {
         key_changes: Some(keys),
         log_counts: log.counts(),
         audit,
+        traces,
         blobs: Some(service::blobs::open(&settings, &broker)?),
         ..options
     };

@@ -2,7 +2,7 @@
 //! no dialect.
 
 use actix_web::web;
-use protocol::{AnswerForm, BlobId, Task, TaskId, TaskKind, TenantId};
+use protocol::{AnswerForm, BlobId, Task, TaskId, TaskKind, TenantId, TraceContext};
 use queue::{Bounds, Charge, Idempotency, SubmitOptions, Submitted};
 use service::metrics::table;
 use service::settings::Rate;
@@ -95,7 +95,7 @@ impl Prepared {
         caller: &Submitter,
         idempotency: Option<Idempotency>,
     ) -> Result<Accepted, Refusal> {
-        let mut accepted = self.queue(state, caller.access(), idempotency).await?;
+        let mut accepted = self.queue(state, caller.access(), caller.trace, idempotency).await?;
         caller.readings.set(std::mem::take(&mut accepted.submitted.readings));
         Ok(accepted)
     }
@@ -108,12 +108,23 @@ impl Prepared {
         self,
         state: &State,
         access: &Access,
+        trace: Option<TraceContext>,
         idempotency: Option<Idempotency>,
     ) -> Result<Accepted, Refusal> {
         let Self { order, charge, attached } = self;
-        let owner = access.owner.clone();
-        submit_as(state, owner, TaskId::new(), order, idempotency, charge, attached).await
+        let cause = Cause { tenant: access.owner.clone(), id: TaskId::new(), trace };
+        submit_as(state, cause, order, idempotency, charge, attached).await
     }
+}
+
+/// Whose task it is, and how it is identified.
+pub(crate) struct Cause {
+    /// The owner.
+    pub(crate) tenant: TenantId,
+    /// The task's id.
+    pub(crate) id: TaskId,
+    /// The span that the task is a part of.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// Queues a task like [`submit`], under an id and for a charge. If there is one of that id, nothing changes. Its images
@@ -123,8 +134,7 @@ impl Prepared {
 /// As [`submit`].
 pub(crate) async fn submit_as(
     state: &State,
-    tenant: TenantId,
-    id: TaskId,
+    cause: Cause,
     order: Order,
     idempotency: Option<Idempotency>,
     charge: Charge,
@@ -145,6 +155,7 @@ pub(crate) async fn submit_as(
         charge,
         step: queueing.step,
     };
+    let Cause { tenant, id, trace } = cause;
     let task = Task {
         id,
         tenant,
@@ -166,6 +177,7 @@ pub(crate) async fn submit_as(
         metadata: queueing.metadata,
         webhook: order.webhook,
         skill: order.skill,
+        trace,
     };
     // From here on a task may have the images, even if no reply arrives.
     let kept = attached.keep();

@@ -20,6 +20,7 @@
 //! | [`snapshot`]| [`TaskSnapshot`], a task's current state, with a [`TaskSummary`]; [`Metrics`] derive from it |
 //! | [`event`]   | [`Event`], a numbered step in a task's life |
 //! | [`skill`]   | [`SkillUse`], how an answer is read, and [`SkillAnswer`], what comes of it |
+//! | [`trace`]   | [`TraceContext`], a task's place in a distributed trace |
 //! | [`worker`]  | [`WorkerReport`], a worker's state and capacity |
 //! | [`record`]  | the versioned envelope of everything stored |
 //!
@@ -45,6 +46,7 @@ pub mod snapshot;
 pub mod state;
 pub mod task;
 pub mod time;
+pub mod trace;
 pub mod worker;
 
 pub use chat::{
@@ -67,4 +69,5 @@ pub use task::{
     AnswerForm, Lane, PixelLimits, Prompt, Task, TaskKind, VisualKind, Webhook, WebhookForm,
 };
 pub use time::Timestamp;
+pub use trace::{InvalidTraceparent, SpanId, TraceContext, TraceId};
 pub use worker::{GpuReport, ModelReport, ModelState, WorkerReport, WorkerStatus};

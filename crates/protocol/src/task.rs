@@ -6,7 +6,7 @@ use std::time::Duration;
 use chat::{Constraint, Message, ModelId, Part, Sampling, Tool, ToolChoice};
 use serde::{Deserialize, Serialize};
 
-use crate::{SkillUse, TaskId, TenantId};
+use crate::{SkillUse, TaskId, TenantId, TraceContext, TraceId};
 
 /// The unit of work. Immutable once submitted: state that changes is in the broker's own fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +65,9 @@ pub struct Task {
     /// How the answer is read, if a skill has written the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skill: Option<SkillUse>,
+    /// The span that caused the task, if it belongs to a trace.
+    #[serde(default, rename = "traceparent", skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 impl Task {
@@ -74,6 +77,11 @@ impl Task {
     pub const MAX_RETRY_BACKOFF_S: u32 = 3_600;
     /// The backoff after the first failed attempt of a task that sets none, in seconds.
     pub const DEFAULT_RETRY_BACKOFF_S: u32 = 1;
+
+    /// Returns the id of the task's trace, if it has one.
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.trace.map(|trace| trace.trace_id)
+    }
 
     /// Returns the number of answers to generate, within its bounds.
     pub fn choices(&self) -> u8 {
@@ -369,6 +377,18 @@ mod tests {
         let own = task(r#""prompt":{"raw":"a"},"retry_backoff_s":0"#);
         assert_eq!((own.retry_backoff_s, own.retry_backoff()), (Some(0), Duration::ZERO));
         assert_eq!(record::decode::<Task>(&record::encode(&own).unwrap()).unwrap(), own);
+    }
+
+    #[test]
+    fn the_trace_is_stored_only_if_there_is_one() {
+        let plain = task(r#""prompt":{"raw":"a"}"#);
+        assert_eq!((plain.trace, plain.trace_id()), (None, None));
+        assert!(!record::encode(&plain).unwrap().contains("trace"));
+        let text = r#""traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01""#;
+        let traced = task(&format!(r#""prompt":{{"raw":"a"}},{text}"#));
+        let stored = record::encode(&traced).unwrap();
+        assert!(stored.contains(text), "{stored}");
+        assert_eq!(record::decode::<Task>(&stored).unwrap(), traced);
     }
 
     #[test]

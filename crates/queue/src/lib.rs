@@ -66,4 +66,5 @@ pub use crate::blobs::{
 pub use crate::redis::{RedisBroker, RedisOptions};
 pub use crate::sqlite::SqliteBroker;
 pub use contract::*;
+pub use stored::is_lost_worker;
 pub use submit::*;

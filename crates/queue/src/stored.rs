@@ -13,6 +13,13 @@ use crate::{BrokerError, Claimed, DeadLetter, Failure, Lease, MAX_TRIES_KEPT, St
 
 /// The reason in the `requeued` event of a task whose lease expired.
 pub(crate) const LEASE_EXPIRED: &str = "the worker's lease expired";
+/// The reason in the `requeued` event of a task whose process ended, with the embedded queue.
+pub(crate) const PROCESS_ENDED: &str = "the process that ran it has ended";
+
+/// Returns whether the reason of a `requeued` event says that the attempt's worker was lost.
+pub fn is_lost_worker(reason: &str) -> bool {
+    [LEASE_EXPIRED, PROCESS_ENDED].contains(&reason)
+}
 
 /// An outcome in its stored form. Reading it produces the `ended` event.
 pub(crate) struct Ending {

@@ -15,6 +15,7 @@
 //! | [`store`]    | rejects a store that cannot do what the queue needs, warns when its configuration changes |
 //! | [`reaper`]   | returns the tasks of dead workers to the queue, logs task ends that no worker logged |
 //! | `usage`      | forgets old usage |
+//! | [`traces`]   | makes spans of requests and attempts, and sends them to a collector |
 //! | [`metrics`]  | counts what happens, serves the metrics on `METRICS_PORT` |
 //! | [`reload`]   | on SIGHUP, reopens the log files and reads the settings again |
 //! | [`shutdown`] | turns SIGTERM and SIGINT into one cancellation token |
@@ -37,8 +38,10 @@ pub mod reload;
 pub mod settings;
 pub mod shutdown;
 pub mod store;
+pub mod traces;
 mod usage;
 
 pub use logs::{Logs, TaskLog};
 pub use process::Process;
 pub use settings::{Settings, SettingsError};
+pub use traces::Traces;

@@ -12,7 +12,7 @@ use crate::logs::{AuditLog, LogControl, LogCounts};
 use crate::metrics::{self, Metrics, Reading, table};
 use crate::reload::{Load, Reloader};
 use crate::shutdown::{self, CancellationToken};
-use crate::{Logs, Settings, TaskLog, blobs, broker, reaper, store};
+use crate::{Logs, Settings, TaskLog, Traces, blobs, broker, reaper, store};
 
 /// The resources for a process's work.
 #[derive(Clone)]
@@ -27,18 +27,21 @@ pub struct Process {
     pub log: TaskLog,
     /// The log of operators' acts and of refused calls.
     pub audit: AuditLog,
+    /// The traces that this process makes.
+    pub traces: Traces,
     /// Cancelled when the process is to end.
     pub stop: CancellationToken,
 }
 
 /// Runs `work` until it ends, which it must do soon after [`Process::stop`] is cancelled. On
 /// SIGHUP, reopens the logs and reads the settings again with `load`; if the process was started
-/// from a terminal, SIGHUP stops it instead.
+/// from a terminal, SIGHUP stops it instead. `program` is the process's name in traces.
 ///
 /// # Errors
 /// If the logs, the signal handlers or the queue cannot be set up, the queue's store is unsuitable,
 /// or the work fails.
 pub fn run(
+    program: &str,
     settings: Settings,
     load: impl Fn() -> Result<Settings> + Send + Sync + 'static,
     work: impl AsyncFnOnce(Process) -> Result<()>,
@@ -54,9 +57,11 @@ pub fn run(
     for warning in settings.warnings() {
         tracing::warn!(target: "service.settings", "{warning}");
     }
+    let traces = logs.log_exit_error(Traces::start(&settings, program))?;
     let runtime = tokio::runtime::Runtime::new().context("the runtime can't be started")?;
     let handles = (logs.tasks(), logs.audit(), logs.control());
-    let result = runtime.block_on(around(settings, Box::new(load), handles, work));
+    let result = runtime.block_on(around(settings, Box::new(load), handles, traces.clone(), work));
+    traces.shut_down();
     // Does not wait for a download in the background, which resumes at the next start.
     runtime.shutdown_background();
     logs.log_exit_error(result)
@@ -66,6 +71,7 @@ async fn around(
     settings: Settings,
     load: Load,
     (log, audit, logs): (TaskLog, AuditLog, LogControl),
+    traces: Traces,
     work: impl AsyncFnOnce(Process) -> Result<()>,
 ) -> Result<()> {
     let stop = shutdown::on_signal().context("signal handlers can't be installed")?;
@@ -79,7 +85,8 @@ async fn around(
     let measuring = tokio::spawn(measure(metrics, metrics_listener));
     let reaper_stop = CancellationToken::new();
     let spans = reaper::Spans { lease: settings.lease, usage_days: settings.usage_kept_days };
-    let reaping = reaper::run(broker.clone(), blobs, log.clone(), spans, reaper_stop.clone());
+    let recording = (log.clone(), traces.clone());
+    let reaping = reaper::run(broker.clone(), blobs, recording, spans, reaper_stop.clone());
     let reaper = tokio::spawn(reaping);
     let settings = Arc::new(settings);
     let (sender, current) = watch::channel(settings.clone());
@@ -88,7 +95,7 @@ async fn around(
     } else {
         tokio::spawn(Reloader { load, logs, current: sender }.run(hangups));
     }
-    let result = work(Process { settings, current, broker, log, audit, stop }).await;
+    let result = work(Process { settings, current, broker, log, audit, traces, stop }).await;
     reaper_stop.cancel();
     reaper.await.context("the reaper panicked")?;
     measuring.abort();

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::logs::TaskLog;
 use crate::metrics::table;
+use crate::traces::Traces;
 use crate::{blobs, store, usage};
 
 /// The interval at which the journal is checked for ends without log lines.
@@ -28,17 +29,17 @@ pub struct Spans {
 }
 
 /// Reaps several times per lease duration, reaps blobs, forgets old usage, logs ends from the journal, and watches
-/// the store, until `shutdown`.
+/// the store, until `shutdown`. What it ends has lines in the log and spans in traces.
 pub async fn run(
     broker: Arc<dyn Broker>,
     blobs: BlobStore,
-    log: TaskLog,
+    (log, traces): (TaskLog, Traces),
     spans: Spans,
     shutdown: CancellationToken,
 ) {
     tokio::join!(
         blobs::reap(&blobs, &shutdown),
-        reap(&broker, &log, spans.lease, &shutdown),
+        reap(&broker, (&log, &traces), spans.lease, &shutdown),
         usage::forget(&broker, spans.usage_days, &shutdown),
         write_due_log_lines(&broker, &log, &shutdown),
         store::watch(&*broker, &shutdown),
@@ -47,7 +48,7 @@ pub async fn run(
 
 async fn reap(
     broker: &Arc<dyn Broker>,
-    log: &TaskLog,
+    recording: (&TaskLog, &Traces),
     lease: Duration,
     shutdown: &CancellationToken,
 ) {
@@ -59,7 +60,7 @@ async fn reap(
             _ = beat.tick() => {}
         }
         match broker.reap(&reaper).await {
-            Ok(reaped) => settle(broker, log, reaped, lease).await,
+            Ok(reaped) => settle(broker, recording, reaped, lease).await,
             // Operations that need the queue more urgently report that it is unavailable.
             Err(error) => {
                 tracing::debug!(target: "service.reaper", "cannot reap expired leases: {error}")
@@ -116,7 +117,12 @@ fn every(beat: Duration) -> Interval {
 
 /// Records the outcomes of the exhausted tasks that reaping returned. Retries while the queue is
 /// unavailable, for at most the duration of our own `lease` on them.
-async fn settle(broker: &Arc<dyn Broker>, log: &TaskLog, reaped: Reaped, lease: Duration) {
+async fn settle(
+    broker: &Arc<dyn Broker>,
+    recording: (&TaskLog, &Traces),
+    reaped: Reaped,
+    lease: Duration,
+) {
     let until = Instant::now() + lease;
     if !reaped.requeued.is_empty() {
         table::LEASES_EXPIRED.count(&["requeued"], reaped.requeued.len() as u64);
@@ -125,17 +131,18 @@ async fn settle(broker: &Arc<dyn Broker>, log: &TaskLog, reaped: Reaped, lease: 
         tracing::warn!(target: "service.reaper", %task_id, "its worker stopped renewing the lease: requeued");
     }
     for claimed in reaped.exhausted {
-        if let Err(error) = give_up(broker, log, &claimed, until).await {
+        if let Err(error) = give_up(broker, recording, &claimed, until).await {
             // Our lease on it expires, and the next reaper retries.
             let task_id = claimed.task.id;
-            tracing::warn!(target: "service.reaper", %task_id, "cannot record the failure, will retry: {error}");
+            let trace_id = claimed.task.trace_id().map(tracing::field::display);
+            tracing::warn!(target: "service.reaper", %task_id, trace_id, "cannot record the failure, will retry: {error}");
         }
     }
 }
 
 async fn give_up(
     broker: &Arc<dyn Broker>,
-    log: &TaskLog,
+    (log, traces): (&TaskLog, &Traces),
     claimed: &Claimed,
     until: Instant,
 ) -> Result<(), BrokerError> {
@@ -152,5 +159,6 @@ async fn give_up(
         retry::while_unavailable(until, || broker.finish(&claimed.lease, &outcome)).await?;
     log.finished(broker, claimed, &outcome, finished_at, sent);
     table::LEASES_EXPIRED.count(&["given_up"], 1);
+    traces.attempts_lost(broker, claimed, finished_at).await;
     Ok(())
 }

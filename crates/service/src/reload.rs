@@ -199,6 +199,7 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "LOG_DIR": log_dir;
         "LOG_FORMAT": log_format;
         "LOG_TASK_DETAILS": log_task_details;
+        "traces (OTEL_EXPORTER_OTLP_ENDPOINT and other OTEL_…)": traces;
         "HF_ENDPOINT": hf_endpoint;
         "HF_TOKEN": hf_token;
         "HF_HOME": hf_home;

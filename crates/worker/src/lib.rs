@@ -64,8 +64,8 @@ use std::time::Duration;
 
 use protocol::WorkerId;
 use queue::{BlobLimits, BlobStore, Broker};
-use service::TaskLog;
 use service::shutdown::CancellationToken;
+use service::{TaskLog, Traces};
 
 pub use models::Models;
 pub use options::Options;
@@ -100,6 +100,7 @@ pub struct Worker {
     models: Models,
     options: Options,
     log: TaskLog,
+    traces: Traces,
     running: running::Running,
     visuals: visuals::VisualReader,
     blobs: BlobStore,
@@ -119,6 +120,7 @@ impl Worker {
             models,
             options,
             log,
+            traces: Traces::default(),
             running,
             visuals,
             blobs,
@@ -129,6 +131,11 @@ impl Worker {
     /// Sets the blob store that has the images of prompts, and takes those of answers.
     pub fn with_blobs(self, blobs: BlobStore) -> Self {
         Self { visuals: visuals::VisualReader::new(blobs.clone(), &self.options), blobs, ..self }
+    }
+
+    /// Sets the traces that attempts are part of.
+    pub fn with_traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Claims and runs tasks until `shutdown`, then drains: continues the running tasks for

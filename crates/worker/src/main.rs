@@ -25,7 +25,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed; there is no other place to report this error.
-            let _ = writeln!(std::io::stderr(), "qwen-queue-worker: {error:#}");
+            let line = service::logs::exit_line("qwen-queue-worker", &error);
+            let _ = writeln!(std::io::stderr(), "{line}");
             worker::process::exit_code(&error)
         }
     }

@@ -35,7 +35,7 @@ pub fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
         settings.require_redis()?;
         Ok(settings)
     };
-    service::process::run(load()?, load, serve)
+    service::process::run("qwen-queue-worker", load()?, load, serve)
 }
 
 /// Loads the first model and works until [`Process::stop`] is called, or until an operator drains
@@ -44,7 +44,7 @@ pub fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
 /// # Errors
 /// If the model cannot be loaded, or the engine stops without being asked to or hangs.
 pub async fn serve(process: Process) -> Result<()> {
-    let Process { settings, broker, log, stop, .. } = process;
+    let Process { settings, broker, log, traces, stop, .. } = process;
     let options = Options::from(&*settings);
     let blobs = service::blobs::open(&settings, &broker)?;
     let loading = tokio::task::spawn_blocking(move || Models::open(&settings));
@@ -52,7 +52,8 @@ pub async fn serve(process: Process) -> Result<()> {
         models = loading => models.context("loading broke off")??,
         () = stop.cancelled() => return Ok(()),
     };
-    Worker::new(broker, models, options, log).with_blobs(blobs).run(stop.clone()).await?;
+    let worker = Worker::new(broker, models, options, log).with_blobs(blobs).with_traces(traces);
+    worker.run(stop.clone()).await?;
     if stop.is_cancelled() {
         tracing::info!(target: "worker.process", "stopped");
     } else {

@@ -313,6 +313,7 @@ mod tests {
                 metadata: Default::default(),
                 webhook: None,
                 skill: None,
+                trace: None,
             };
             let request = request(&task, 0, vec![], &Sampling::default(), Instant::now());
             assert_eq!(request.tenant, "t1");

@@ -25,7 +25,8 @@ pub(crate) fn run(config: Option<&Path>, adapters: &[String], output: &mut Outpu
     };
     let settings = load()?;
     let is_fresh = settings.api_keys.first() == Some(&fresh_key);
-    service::process::run(settings, load, async |process| serve(process, is_fresh, output).await)
+    let work = async |process| serve(process, is_fresh, output).await;
+    service::process::run("qwen-queue", settings, load, work)
 }
 
 async fn serve(process: Process, fresh_key: bool, output: &mut Output) -> Result<()> {

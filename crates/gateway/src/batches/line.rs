@@ -13,8 +13,9 @@ use crate::attach::{Attached, attach};
 use crate::charge;
 use crate::limited::Limited;
 use crate::order::Order;
+use crate::own_trace::OwnTrace;
 use crate::refusal::{Code, Refusal, Retry};
-use crate::submit::submit_as;
+use crate::submit::{Cause, submit_as};
 
 /// Interval between reads of a task when no wake-up comes, because wake-ups may be lost.
 const REREAD: Duration = Duration::from_secs(60);
@@ -135,18 +136,25 @@ async fn submit(
     task_id: TaskId,
     order: &Order,
 ) -> Result<Result<(), LineEnd>, Trouble> {
+    let trace = OwnTrace::begin(&work.state.options.traces, "gateway.batch", "batch line");
     loop {
         if let Some(stop) = work.stop() {
             return Ok(Err(LineEnd::LeftOut(stop)));
         }
         let tenant = work.batch.request.tenant.clone();
+        let cause = Cause { tenant, id: task_id, trace: trace.context };
         let charge = charge::of_batch(&work.batch.request, &work.state.options, order);
         let submitted = {
             let (state, order) = (&work.state, order.clone());
-            submit_as(state, tenant, task_id, order, None, charge, Attached::default()).await
+            submit_as(state, cause, order, None, charge, Attached::default()).await
         };
         let refusal = match submitted {
-            Ok(_) => return Ok(Ok(())),
+            Ok(accepted) => {
+                if accepted.submitted.created {
+                    trace.submitted(task_id);
+                }
+                return Ok(Ok(()));
+            }
             Err(refusal) => refusal,
         };
         match (refusal.code, refusal.retry) {

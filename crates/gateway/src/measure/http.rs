@@ -8,7 +8,7 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::Method;
 use actix_web::web::Bytes;
-use service::metrics::{Entered, OTHER, table};
+use service::metrics::{OTHER, table};
 
 use crate::refusal::Refusal;
 
@@ -35,24 +35,24 @@ pub(crate) fn answered(
     }
 }
 
-/// Counts the request as active until its answer is sent, if that is a stream.
+/// Keeps `guard`, which counts the request as active, until its answer is sent, if that is a stream.
 pub(crate) fn until_sent(
     response: ServiceResponse<BoxBody>,
-    entered: Entered,
+    guard: impl Unpin + 'static,
 ) -> ServiceResponse<BoxBody> {
     if response.response().body().size() != BodySize::Stream {
         return response;
     }
-    response.map_body(|_, body| BoxBody::new(Sending { body, _entered: entered }))
+    response.map_body(|_, body| BoxBody::new(Sending { body, _guard: guard }))
 }
 
 /// The body of an active request.
-struct Sending {
+struct Sending<G> {
     body: BoxBody,
-    _entered: Entered,
+    _guard: G,
 }
 
-impl MessageBody for Sending {
+impl<G: Unpin> MessageBody for Sending<G> {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {

@@ -12,7 +12,7 @@ use service::settings::Origins;
 const MAX_AGE_S: usize = 7200;
 
 /// The headers of answers that scripts may read, beyond those that they always may.
-const EXPOSED: [&str; 31] = [
+const EXPOSED: [&str; 32] = [
     "allow",
     "anthropic-ratelimit-requests-limit",
     "anthropic-ratelimit-requests-remaining",
@@ -44,6 +44,7 @@ const EXPOSED: [&str; 31] = [
     "x-request-id",
     "x-should-retry",
     "x-task-id",
+    "x-trace-id",
 ];
 
 /// Answers preflights, on every path and without a key, and adds the headers to all other answers. Does nothing if

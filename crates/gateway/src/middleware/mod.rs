@@ -6,11 +6,13 @@ mod cors;
 mod observe;
 mod request_id;
 mod request_log;
+mod trace;
 
 pub(crate) use client::ClientAddress;
 pub(crate) use cors::cors;
 pub(crate) use observe::{catch_panics, observe};
 pub(crate) use request_log::{RouteLog, log};
+pub(crate) use trace::RequestTrace;
 
 use actix_web::dev::Extensions;
 use protocol::{KeyId, TaskId, TenantId};

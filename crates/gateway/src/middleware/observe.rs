@@ -16,12 +16,14 @@ use actix_web::http::{ConnectionType, Version};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 use futures::FutureExt;
+use protocol::TraceId;
 use service::metrics::table;
 use tracing::Instrument;
 
 use super::audit::{self, Answered};
 use super::request_log::Line;
-use super::{ClientAddress, Notes, RouteLog, cors, log, request_id};
+use super::trace::Reply;
+use super::{ClientAddress, Notes, RequestTrace, RouteLog, cors, log, request_id};
 use crate::dialect::Dialects;
 use crate::measure;
 use crate::refusal::Refusal;
@@ -29,6 +31,9 @@ use crate::state::State;
 
 /// Of answers for programs, should a browser show one: nothing in it may run or be loaded.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// The header of answers that names the request's trace.
+const TRACE_ID: &str = "x-trace-id";
 
 /// The log settings of requests without a route.
 const NO_ROUTE: RouteLog = log!("gateway.http");
@@ -47,6 +52,8 @@ pub(crate) async fn observe(
     let state = request.app_data::<web::Data<State>>().cloned();
     let trusted = state.as_ref().map_or(&[][..], |state| &state.options.trusted_proxies);
     let client = ClientAddress::find(&request, trusted);
+    let traces = state.as_ref().map(|state| state.options.traces.clone()).unwrap_or_default();
+    let trace = RequestTrace::begin(&request, traces);
     let dialects = request.app_data::<web::Data<Dialects>>().cloned();
     let span = tracing::info_span!(target: "gateway.http", "request", request_id = %id);
 
@@ -82,24 +89,28 @@ pub(crate) async fn observe(
     let took = began.elapsed();
     measure::answered(&method, route.as_deref(), status, refusal.as_ref(), took);
     let millis = took.as_secs_f64() * 1e3;
-    let route = route.as_deref().unwrap_or("(no route)");
+    let (pattern, route) = (route.as_deref(), route.as_deref().unwrap_or("(no route)"));
+    let code = refusal.as_ref().map(|refusal| refusal.code);
     let reason = refusal.as_ref().map(|refusal| format!(" ({refusal})")).unwrap_or_default();
     let text = format!("{method} {route} -> {status} in {millis:.1} ms{reason}");
+    let trace_id = trace.known_id(log.success);
     let names_client = log.names_client || matches!(status, 401 | 403);
     let write = |notes: &Notes| {
         let named = names_client.then_some(client);
-        log.line(status, &Line { id: &id, client: named, notes, text: &text });
+        log.line(status, &Line { id: &id, client: named, notes, trace: trace_id, text: &text });
         if let Some(state) = &state {
             let refusal = refusal.as_ref();
             let answered = Answered { method: &method, route, client, status, refusal, notes };
             audit::record(&state.options.audit, &answered);
         }
     };
+    let mut task_id = None;
     let readings = match &answer {
         Ok(response) => {
             let mut extensions = response.request().extensions_mut();
             let notes = Notes::of(&mut extensions);
             write(notes);
+            task_id = notes.task_id;
             notes.readings.take()
         }
         Err(_) => {
@@ -116,7 +127,7 @@ pub(crate) async fn observe(
         Ok(response) => response.headers_mut(),
         Err(response) => response.headers_mut(),
     };
-    set_headers(headers, &id);
+    set_headers(headers, &id, trace_id);
     if let Some(dialects) = dialects.filter(|_| !readings.is_empty()) {
         dialects.add_limits(&path, &readings, headers);
     }
@@ -125,7 +136,10 @@ pub(crate) async fn observe(
     {
         end_body_with_connection(response.response_mut());
     }
-    let answer = answer.map(|response| measure::until_sent(response, entered));
+    // Strangers can't fill the traces.
+    let span = pattern.filter(|_| trace_id.is_some() && status != 401);
+    let span = span.map(|route| trace.answered(&method, route, Reply { status, code, task_id }));
+    let answer = answer.map(|response| measure::until_sent(response, (entered, span)));
     answer.map_err(|response| InternalError::from_response("see the log", response).into())
 }
 
@@ -159,7 +173,11 @@ fn said(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-fn set_headers(headers: &mut HeaderMap, id: &str) {
+fn set_headers(headers: &mut HeaderMap, id: &str, trace_id: Option<TraceId>) {
+    let trace_id = trace_id.and_then(|id| HeaderValue::try_from(id.to_string()).ok());
+    if let Some(id) = trace_id {
+        headers.insert(HeaderName::from_static(TRACE_ID), id);
+    }
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(HeaderName::from_static(request_id::HEADER), id);
     }

@@ -1,5 +1,6 @@
 //! The log line of a request. Prompts, keys and paths are never logged: the client chose them.
 
+use protocol::TraceId;
 use tracing::Level;
 
 use super::{ClientAddress, Notes};
@@ -46,6 +47,8 @@ pub(crate) struct Line<'a> {
     /// The client's address, if the line names it. Otherwise the tenant identifies the client.
     pub(crate) client: Option<ClientAddress>,
     pub(crate) notes: &'a Notes,
+    /// The trace that the request is a part of, if it is known outside of this process.
+    pub(crate) trace: Option<TraceId>,
     /// Method, route, status, time and the reason of a refusal.
     pub(crate) text: &'a str,
 }
@@ -59,10 +62,13 @@ macro_rules! log {
                 let client = line.client.map(tracing::field::display);
                 let tenant = line.notes.tenant.as_ref().map(tracing::field::display);
                 let task_id = line.notes.task_id.map(tracing::field::display);
+                let trace_id = line.trace.map(tracing::field::display);
                 let text = line.text;
                 macro_rules! at {
                     ($at:ident) => {
-                        tracing::$at!(target: $target, request_id, client, tenant, task_id, "{text}")
+                        tracing::$at!(
+                            target: $target, request_id, client, tenant, task_id, trace_id, "{text}"
+                        )
                     };
                 }
                 match level {

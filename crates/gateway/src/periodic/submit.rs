@@ -7,6 +7,7 @@ use queue::{PeriodicId, PeriodicRun, PeriodicState, PeriodicStep, StoredPeriodic
 
 use super::order::order;
 use crate::auth::{Access, Denied};
+use crate::own_trace::OwnTrace;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::submit;
@@ -52,7 +53,9 @@ pub(super) async fn submit(
 ) -> Result<TaskId, Refusal> {
     let order = order(state, entry, occurrence, step).await?;
     let prepared = submit::prepare(None, state, access, order).await?;
-    let accepted = prepared.queue(state, access, None).await?;
+    let trace = OwnTrace::begin(&state.options.traces, "gateway.periodic", "periodic task");
+    let accepted = prepared.queue(state, access, trace.context, None).await?;
+    trace.submitted(accepted.submitted.task_id);
     Ok(accepted.submitted.task_id)
 }
 

@@ -11,7 +11,7 @@ use super::store::Tx;
 use super::task::{self, By};
 use super::{ended, line, meters};
 use crate::limits::SHORT_LIMIT;
-use crate::stored::{Ending, LEASE_EXPIRED, requeued_event};
+use crate::stored::{Ending, LEASE_EXPIRED, PROCESS_ENDED, requeued_event};
 use crate::{BrokerError, Claimant, DEAD_LETTER_TTL, Failure, Lease, Reaped, retry};
 
 /// The maximum number of rows deleted per transaction, so that transactions stay short.
@@ -101,7 +101,7 @@ pub(super) fn recover(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), BrokerError
     )?;
     for course in run_out(tx, now, now)? {
         if course.cancel || !is_last(&course) {
-            reclaim(tx, &course, now, "the process that ran it has ended")?;
+            reclaim(tx, &course, now, PROCESS_ENDED)?;
         }
     }
     Ok(())

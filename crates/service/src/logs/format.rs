@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use protocol::{Metrics, ModelId, Outcome, TaskError, TaskId, TenantId};
+use protocol::{Metrics, ModelId, Outcome, TaskError, TaskId, TenantId, TraceId};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -24,6 +24,8 @@ pub(super) struct LoggedTask<'a> {
     pub(super) model: &'a ModelId,
     /// The owner of the API key, which is derived from its hash or named by an operator; never the key.
     pub(super) owner: &'a TenantId,
+    /// The trace that it is a part of, for `errors.log`.
+    pub(super) trace: Option<TraceId>,
 }
 
 /// Formats one line of `llm_requests.log`, with its line end. New fields may only be appended at
@@ -71,8 +73,8 @@ fn write_details(line: &mut String, task: &LoggedTask<'_>, outcome: &Outcome) ->
     }
 }
 
-/// Formats one block of `errors.log`.
-pub(super) fn error_block(at: OffsetDateTime, id: TaskId, error: &TaskError) -> String {
+/// Formats one block of `errors.log`. If the task is a part of a trace, its id follows the error's causes.
+pub(super) fn error_block(at: OffsetDateTime, task: &LoggedTask<'_>, error: &TaskError) -> String {
     let rule = "=".repeat(80);
     let mut chain = String::new();
     for (depth, cause) in error.chain.iter().enumerate() {
@@ -82,6 +84,10 @@ pub(super) fn error_block(at: OffsetDateTime, id: TaskId, error: &TaskError) -> 
     if chain.is_empty() {
         chain = format!("  {}\n", one_line(&error.message));
     }
+    if let Some(trace) = task.trace {
+        writeln!(chain, "  trace_id={trace}").expect("writing to a String can't fail");
+    }
+    let id = task.id;
     format!(
         "{rule}\n[{}] ERROR - Task {id} failed\nError Type: {}\nError Message: {}\n\nTraceback:\n{chain}{rule}\n",
         timestamp(at),
@@ -136,25 +142,32 @@ pub(super) fn audit_line(
     json: bool,
 ) -> String {
     let value = |value: &str| value.chars().take(MAX_VALUE).collect::<String>();
-    let mut line = String::new();
     if json {
-        write!(line, "{{\"timestamp\":{}", quoted(&(timestamp(at).replacen(' ', "T", 1) + "Z")))
-            .and_then(|()| {
-                fields.iter().try_for_each(|(name, text)| {
-                    write!(line, ",\"{name}\":{}", quoted(&value(text)))
-                })
-            })
-            .and_then(|()| writeln!(line, "}}"))
-    } else {
-        write!(line, "[{}]", timestamp(at))
-            .and_then(|()| {
-                fields.iter().try_for_each(|(name, text)| {
-                    write!(line, " {name}={}", bare_or_quoted(&value(text)))
-                })
-            })
-            .and_then(|()| writeln!(line))
+        let bounded: Vec<_> =
+            fields.iter().map(|(name, text)| (*name, Cow::Owned(value(text)))).collect();
+        return json_line(at, &bounded);
     }
-    .expect("writing to a String can't fail");
+    let mut line = String::new();
+    write!(line, "[{}]", timestamp(at))
+        .and_then(|()| {
+            fields.iter().try_for_each(|(name, text)| {
+                write!(line, " {name}={}", bare_or_quoted(&value(text)))
+            })
+        })
+        .and_then(|()| writeln!(line))
+        .expect("writing to a String can't fail");
+    line
+}
+
+/// Formats one line of JSON, with its line end: a time, and other fields.
+pub(super) fn json_line(at: OffsetDateTime, fields: &[(&str, Cow<'_, str>)]) -> String {
+    let mut line = String::new();
+    write!(line, "{{\"timestamp\":{}", quoted(&(timestamp(at).replacen(' ', "T", 1) + "Z")))
+        .and_then(|()| {
+            fields.iter().try_for_each(|(name, text)| write!(line, ",\"{name}\":{}", quoted(text)))
+        })
+        .and_then(|()| writeln!(line, "}}"))
+        .expect("writing to a String can't fail");
     line
 }
 
@@ -214,7 +227,7 @@ mod tests {
     /// Formats the line of a task of model `demo` and owner `o1`.
     fn line(id: TaskId, outcome: &Outcome, metrics: &Metrics, details: bool) -> String {
         let (model, owner) = (ModelId::new("demo"), TenantId::new("o1"));
-        let task = LoggedTask { id, model: &model, owner: &owner };
+        let task = LoggedTask { id, model: &model, owner: &owner, trace: None };
         request_line(AT, &task, outcome, metrics, details)
     }
 
@@ -273,14 +286,14 @@ mod tests {
         let error = TaskError::new(ErrorType::InvalidRequest, evil);
         let outcome = Outcome::Failed(error.clone());
         let (model, owner) = (ModelId::new(evil), TenantId::new(evil));
-        let task = LoggedTask { id: TaskId::new(), model: &model, owner: &owner };
+        let task = LoggedTask { id: TaskId::new(), model: &model, owner: &owner, trace: None };
         let line = request_line(AT, &task, &outcome, &metrics(1, 1, Usage::default()), true);
         assert_eq!(line.lines().count(), 1);
         assert_eq!(line.matches("status=").count(), 1, "{line}");
         assert_eq!(line.matches("total_time=").count(), 1, "{line}");
         assert_eq!(line.matches("task_id=").count(), 1, "{line}");
 
-        let block = error_block(AT, TaskId::new(), &error);
+        let block = error_block(AT, &task, &error);
         assert_eq!(block.lines().count(), 8, "{block}");
     }
 
@@ -352,11 +365,14 @@ mod tests {
         let mut error = TaskError::new(ErrorType::EngineError, "the engine failed: boom");
         error.chain = vec!["the engine failed: boom".into(), "boom".into()];
         let rule = "=".repeat(80);
-        assert_eq!(
-            error_block(AT, id, &error),
-            format!(
-                "{rule}\n[2025-11-21 15:30:45] ERROR - Task {id} failed\nError Type: engine_error\nError Message: the engine failed: boom\n\nTraceback:\n  the engine failed: boom\n  caused by: boom\n{rule}\n"
-            )
+        let (model, owner) = (ModelId::new("demo"), TenantId::new("o1"));
+        let task = LoggedTask { id, model: &model, owner: &owner, trace: None };
+        let begin = format!(
+            "{rule}\n[2025-11-21 15:30:45] ERROR - Task {id} failed\nError Type: engine_error\nError Message: the engine failed: boom\n\nTraceback:\n  the engine failed: boom\n  caused by: boom\n"
         );
+        assert_eq!(error_block(AT, &task, &error), format!("{begin}{rule}\n"));
+        let traced = LoggedTask { trace: TraceId::new(7), ..task };
+        let line = "  trace_id=00000000000000000000000000000007";
+        assert_eq!(error_block(AT, &traced, &error), format!("{begin}{line}\n{rule}\n"));
     }
 }

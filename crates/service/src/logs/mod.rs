@@ -12,6 +12,7 @@
 //! | `task`   | [`TaskLog`]: writes an ended task's line and block, which stay pending in the queue until they are written |
 //! | `audit`  | [`AuditLog`]: writes a line per act of an operator and per refused call |
 //! | `flood`  | bounds the lines of refused calls |
+//! | `last_words` | panics, and the reason of an end, on the console |
 //! | `lookup` | searches for lines that a dead process may have written |
 //! | `writer` | the writer threads: buffer lines, discard them when the buffer is full, send receipts |
 //! | `output` | one file: counts its lines and reports failures |
@@ -26,6 +27,7 @@ mod counts;
 mod daily;
 mod flood;
 mod format;
+mod last_words;
 mod lookup;
 mod output;
 mod paced;
@@ -53,6 +55,7 @@ use crate::settings::{LogFormat, Settings};
 pub use audit::AuditLog;
 pub use counts::{FileCounts, LogCounts};
 pub use format::AuditLine;
+pub use last_words::exit_line;
 pub use task::TaskLog;
 
 /// Directives for modules whose informational messages are not useful to operators.
@@ -176,6 +179,9 @@ impl Logs {
         tracing_subscriber::registry()
             .with(app::layer(writers, json).with_filter(filter))
             .try_init()?;
+        if json {
+            last_words::speak_json();
+        }
         let control = LogControl {
             log_senders: [app, tasks.clone(), audit.clone()],
             filter: handle,

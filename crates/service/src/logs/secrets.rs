@@ -86,6 +86,11 @@ impl Secrets {
                 .chain(&settings.hf_token)
                 .map(|key| key.reveal().to_owned()),
         );
+        // A key may stand behind a word, such as `Bearer`.
+        for (_, value) in &settings.traces.headers {
+            let key = value.reveal().split_whitespace().next_back();
+            texts.extend([Some(value.reveal()), key].into_iter().flatten().map(str::to_owned));
+        }
         let mut addresses = vec![settings.hf_endpoint.clone()];
         if let QueueLocation::Redis(url) = &settings.queue {
             addresses.extend(queue::redis::urls(url.reveal()).into_iter().map(str::to_owned));

@@ -57,7 +57,7 @@ impl TaskLog {
         let started = Some(claimed.started_at);
         let metrics = Metrics::new(claimed.submitted_at, started, at, outcome.usage());
         let Task { id, model, tenant, .. } = &claimed.task;
-        let task = LoggedTask { id: *id, model, owner: tenant };
+        let task = LoggedTask { id: *id, model, owner: tenant, trace: claimed.task.trace_id() };
         self.write_in_time(broker, &task, outcome, &metrics, sent);
         metrics
     }
@@ -158,7 +158,7 @@ impl TaskLog {
         let now = OffsetDateTime::now_utc();
         let line = format::request_line(now, task, outcome, metrics, self.details);
         let block = match outcome {
-            Outcome::Failed(error) => Some(format::error_block(now, task.id, error).into_bytes()),
+            Outcome::Failed(error) => Some(format::error_block(now, task, error).into_bytes()),
             Outcome::Completed(_) | Outcome::Cancelled { .. } => None,
         };
         let (entry, receipt) = Entry::new(line.into_bytes(), block).with_receipt();
@@ -168,7 +168,8 @@ impl TaskLog {
 }
 
 fn logged(task: &TaskSummary) -> LoggedTask<'_> {
-    LoggedTask { id: task.id, model: &task.model, owner: &task.tenant }
+    // An ended task keeps no trace.
+    LoggedTask { id: task.id, model: &task.model, owner: &task.tenant, trace: None }
 }
 
 impl fmt::Debug for TaskLog {

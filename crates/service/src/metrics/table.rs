@@ -43,6 +43,7 @@ table! {
     LOG_LINES_WAITING = "log_lines_waiting" Gauge, None, [], "lines of log files that wait in memory because the files can't be written";
     LOG_LINES_LOST = "log_lines_lost_total" Counter, None, [], "lines of log files that were lost";
     LEASES_EXPIRED = "leases_expired_total" Counter, None, ["result"], "tasks whose worker stopped renewing its lease, as this process found: requeued or given_up";
+    TRACE_SPANS = "trace_spans_total" Counter, None, ["result"], "spans of traces: sent to the collector, or lost because it did not take them or too many were pending";
 
     // The gateway.
     HTTP_REQUESTS = "http_requests_total" Counter, None, ["method", "endpoint", "status"], "answered requests; the endpoint is the route's pattern, or unknown";

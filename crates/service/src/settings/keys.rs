@@ -349,6 +349,31 @@ pub const KEYS: &[Key] = &[
         Some("false"),
         "end lines of llm_requests.log with model, owner and kind of error: true or false",
     ),
+    key(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        None,
+        "base URL of an OpenTelemetry collector that takes OTLP over HTTP (http://localhost:4318), to which traces are sent; unset: no traces",
+    ),
+    key(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        None,
+        "headers of requests to the collector, such as keys: name=value pairs separated by commas, values percent-encoded (authorization=Bearer%20KEY)",
+    ).list(),
+    key(
+        "OTEL_SERVICE_NAME",
+        None,
+        "name of the process in traces; unset: qwen-queue-gateway, qwen-queue-worker, or qwen-queue for `up`",
+    ),
+    key(
+        "OTEL_TRACES_SAMPLER",
+        Some("parentbased_always_on"),
+        "which requests have traces: always_on, always_off or traceidratio; with parentbased_ before it, a traceparent that the client sends decides instead",
+    ),
+    key(
+        "OTEL_TRACES_SAMPLER_ARG",
+        None,
+        "share of requests that have traces with traceidratio, 0 to 1; unset: 1",
+    ),
     key("DATA_DIR", Some("data"), "folder of the embedded queue"),
     key("HF_ENDPOINT", Some("https://huggingface.co"), "URL of the hub that models are downloaded from"),
     key("HF_TOKEN", None, "access token of the hub, for gated models"),

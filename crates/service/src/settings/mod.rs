@@ -15,6 +15,7 @@
 //! | [`foreign`], [`foreign_values`] | the table of other systems' settings that are understood; pure |
 //! | [`adopt`]       | translates those settings, and writes a note about each |
 //! | [`values`]      | the types of the settings' values |
+//! | [`traces`]      | the settings of traces |
 //! | [`paths`], [`redis_url`], [`origins`] | check paths and URLs |
 //! | [`parse`]       | converts every text into a value or a problem |
 //!
@@ -38,6 +39,7 @@ mod rate;
 mod redis_url;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod values;
 mod yaml;
 
@@ -55,6 +57,7 @@ pub use keys::{KEYS, Key};
 pub use layers::Sources;
 pub use origins::Origins;
 pub use rate::Rate;
+pub use traces::{TraceSampler, TraceSettings};
 pub use values::{
     BatchSize, BlobLocation, Device, ImageDownload, JwtSettings, LogFormat, LoraAdapter,
     Quantization, QueueLocation, Secret, fresh_key,
@@ -190,6 +193,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// `LOG_TASK_DETAILS`: whether lines of `llm_requests.log` end with the model, the owner and the kind of error.
     pub log_task_details: bool,
+    /// `OTEL_…`: where traces are sent, and which requests have some.
+    pub traces: TraceSettings,
     /// `DATA_DIR`: the folder of the embedded queue.
     pub data_dir: PathBuf,
     /// `HF_ENDPOINT`: the server from which models are downloaded.

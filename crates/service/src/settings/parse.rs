@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use super::given::Layers;
 use super::keys::KEYS;
 use super::values::{BlobLocation, JwtSettings, ListenAddress, LoraAdapter, QueueLocation, Secret};
-use super::{Origins, Settings, SettingsError, paths, redis_url};
+use super::{Origins, Settings, SettingsError, TraceSampler, TraceSettings, paths, redis_url};
 
 /// Shorter keys are too easy to guess.
 const MIN_KEY_LENGTH: usize = 8;
@@ -99,6 +99,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         log_level: p.log_level(),
         log_format: p.choice("LOG_FORMAT").unwrap_or(super::LogFormat::Text),
         log_task_details: p.choice("LOG_TASK_DETAILS").unwrap_or(false),
+        traces: p.traces(),
         data_dir: p.path("DATA_DIR").unwrap_or_default(),
         hf_endpoint: p.url("HF_ENDPOINT", &["https://", "http://"]),
         hf_token: p.hf_token(),
@@ -419,6 +420,33 @@ impl<'a> Parser<'a> {
             }
             Some(host) => QueueLocation::Redis(Secret::new(format!("redis://{host}:{port}"))),
             None => QueueLocation::Embedded(self.path("DATA_DIR").unwrap_or_default()),
+        }
+    }
+
+    /// Parses where traces are sent, and which requests have some.
+    fn traces(&mut self) -> TraceSettings {
+        let endpoint = self.get("OTEL_EXPORTER_OTLP_ENDPOINT").map(str::to_owned);
+        if endpoint.is_some() {
+            self.url("OTEL_EXPORTER_OTLP_ENDPOINT", &["http://", "https://"]);
+        }
+        if endpoint.as_ref().is_some_and(|url| url.contains(['@', '?', '#'])) {
+            let what = ": allowed is a host with a path; credentials belong into OTEL_EXPORTER_OTLP_HEADERS";
+            self.note("OTEL_EXPORTER_OTLP_ENDPOINT", what);
+        }
+        let headers = super::traces::headers(&self.text("OTEL_EXPORTER_OTLP_HEADERS"));
+        if let Err(problem) = &headers {
+            self.note("OTEL_EXPORTER_OTLP_HEADERS", format_args!(": {problem}"));
+        }
+        let share = self.choice("OTEL_TRACES_SAMPLER_ARG").unwrap_or(1.0);
+        if !(0.0..=1.0).contains(&share) {
+            self.refuse("OTEL_TRACES_SAMPLER_ARG", &self.text("OTEL_TRACES_SAMPLER_ARG"));
+        }
+        let sampler: TraceSampler = self.choice("OTEL_TRACES_SAMPLER").unwrap_or_default();
+        TraceSettings {
+            endpoint,
+            headers: headers.unwrap_or_default(),
+            service_name: self.get("OTEL_SERVICE_NAME").map(str::to_owned),
+            sampler: sampler.with_share(share),
         }
     }
 

@@ -158,5 +158,6 @@ fn task(tenant: TenantId, url: &str) -> Task {
         metadata: BTreeMap::from([("order".into(), "17".into())]),
         webhook: Some(Webhook { url: url.into(), form: Default::default() }),
         skill: None,
+        trace: None,
     }
 }

@@ -33,7 +33,9 @@ pub(super) async fn run(
         Ok(prepared) => prepared,
         Err(end) => return end,
     };
+    attempt.phases.submitted();
     let (verdict, end) = follow(attempt, submitted, answers).await;
+    attempt.phases.generated();
     match verdict {
         Verdict::Finish(Outcome::Completed(completion)) if attempt.claimed.task.skill.is_some() => {
             // Readers have all text before it is read.
@@ -73,6 +75,7 @@ async fn follow(
             progress = next_of(&mut generations) => match progress {
                 Some((index, Progress::Text { text, logprobs })) => {
                     pace.text();
+                    attempt.phases.text();
                     answers.choice(index).push(&text, logprobs);
                 }
                 Some((index, Progress::Finished(finished))) => {

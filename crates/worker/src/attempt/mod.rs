@@ -10,10 +10,12 @@
 //! | `verdict`  | decides about the task at the end of the attempt |
 //! | `settle`   | carries out that decision |
 //! | `publish`  | publishes generated text |
+//! | `phases`   | notes when the steps of an attempt begin and end |
 
 mod count;
 mod embed;
 mod generate;
+mod phases;
 mod prepare;
 mod publish;
 mod settle;
@@ -24,11 +26,14 @@ use std::time::{Duration, Instant};
 
 use engine::Engine;
 use engine::api::GenerateError;
-use protocol::{ModelId, Outcome, TaskError, TaskKind};
+use protocol::{ModelId, Outcome, TaskError, TaskKind, TraceId};
 use queue::{Claimed, Release};
 use service::shutdown::CancellationToken;
+use service::traces::AttemptEnd;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::field::DisplayValue;
 
+use self::phases::Phases;
 use self::settle::settle;
 use self::verdict::{Verdict, failed};
 use crate::answers::Answers;
@@ -61,6 +66,8 @@ struct Attempt<'a> {
     claimed: &'a Claimed,
     /// The time when the attempt began.
     began: Instant,
+    /// The times of its steps.
+    phases: &'a Phases,
     /// The end of the task's time limit.
     deadline: Instant,
     /// The task's owner cancelled it.
@@ -83,7 +90,7 @@ pub(crate) async fn run(
 ) -> End {
     log_claimed(&claimed);
     measure::claimed(&claimed);
-    let began = Instant::now();
+    let (began, phases) = (Instant::now(), Phases::default());
     let entered = worker.running.enter(claimed.task.id);
     let kept = KeptLease::keep(worker, claimed.lease, entered.cancel.clone());
     let attempt = Attempt {
@@ -91,6 +98,7 @@ pub(crate) async fn run(
         engine,
         claimed: &claimed,
         began,
+        phases: &phases,
         deadline: began + Duration::from_secs(claimed.task.time_limit_s.into()),
         cancel: &entered.cancel,
         lost: &kept.lost,
@@ -115,7 +123,13 @@ pub(crate) async fn run(
     // An engine that does not react may still be computing, so its slot stays taken.
     let (mut done_with, _kept) =
         if end == End::Settled { (Some(slot), None) } else { (None, Some(slot)) };
-    settle(worker, &claimed, verdict, answers, &mut done_with, &kept.lost, &abandon).await;
+    let settled =
+        settle(worker, &claimed, verdict, answers, &mut done_with, &kept.lost, &abandon).await;
+    if let Some(settled) = settled {
+        let (took, steps) = (began.elapsed(), phases.steps(began));
+        let ended = AttemptEnd { took, steps, ..settled };
+        worker.traces.attempt_ended(&worker.broker, &claimed, ended).await;
+    }
     end
 }
 
@@ -136,7 +150,11 @@ pub(crate) async fn refuse(
     let entered = worker.running.enter(claimed.task.id);
     let kept = KeptLease::keep(worker, claimed.lease, entered.cancel.clone());
     let verdict = Verdict::of_failure(&claimed, reason);
-    settle(worker, &claimed, verdict, Answers::new(0), &mut None, &kept.lost, &abandon).await;
+    let answers = Answers::new(0);
+    let settled = settle(worker, &claimed, verdict, answers, &mut None, &kept.lost, &abandon).await;
+    if let Some(settled) = settled {
+        worker.traces.attempt_ended(&worker.broker, &claimed, settled).await;
+    }
 }
 
 impl Attempt<'_> {
@@ -149,6 +167,7 @@ impl Attempt<'_> {
             () = stalled => {
                 tracing::error!(
                     target: "worker.attempt", task_id = %self.claimed.task.id,
+                    trace_id = trace_id(self.claimed),
                     "the engine does not react: ending the attempt without it"
                 );
                 // The task is probably not the cause, so another worker may retry it.
@@ -171,10 +190,16 @@ impl Attempt<'_> {
     }
 }
 
+/// Returns the id of the task's trace for the log.
+fn trace_id(claimed: &Claimed) -> Option<DisplayValue<TraceId>> {
+    claimed.task.trace_id().map(tracing::field::display)
+}
+
 fn log_claimed(claimed: &Claimed) {
     tracing::info!(
         target: "worker.attempt",
         task_id = %claimed.task.id,
+        trace_id = trace_id(claimed),
         "attempt {} begins after {:.2} s in the queue",
         claimed.lease.attempt,
         claimed.started_at.seconds_since(claimed.submitted_at)

@@ -83,6 +83,7 @@ async fn read_and_submit<T: Send + 'static>(
     let submitted = tokio::task::spawn_blocking(submit).await;
     if !pictures.is_empty() && matches!(submitted, Ok(Ok(_))) {
         measure::images_prepared(claimed, began.elapsed());
+        attempt.phases.encoded(began);
     }
     Ok(match submitted {
         Ok(submitted) => submitted.map(|submitted| Prepared { submitted, pictures }),

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use protocol::{ErrorType, Outcome};
 use queue::{BrokerError, Claimed, Release};
 use service::shutdown::CancellationToken;
+use service::traces::AttemptEnd;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::publish;
 use super::verdict::Verdict;
+use super::{publish, trace_id};
 use crate::answers::Answers;
 use crate::{Worker, measure};
 
@@ -16,7 +18,8 @@ use crate::{Worker, measure};
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
 /// Carries out the verdict, and retries while the queue is unavailable unless the worker must end.
-/// Frees `slot` just before the outcome is sent.
+/// Frees `slot` just before the outcome is sent. Returns how the attempt ended, without its times; `None` if it is left
+/// to others to say so, since the lease is lost.
 pub(super) async fn settle(
     worker: &Worker,
     claimed: &Claimed,
@@ -25,21 +28,24 @@ pub(super) async fn settle(
     slot: &mut Option<OwnedSemaphorePermit>,
     lost: &CancellationToken,
     abandon: &CancellationToken,
-) {
+) -> Option<AttemptEnd> {
     let task_id = claimed.task.id;
     let mut backoff = BACKOFF.0;
     // The time of the first send: the record, and with it the duty to log it, cannot be older.
     let mut sent = None;
     loop {
         let result = match &verdict {
-            Verdict::Nothing => return log_lost(claimed),
+            Verdict::Nothing => {
+                log_lost(claimed);
+                return None;
+            }
             Verdict::LeftToLease => {
                 measure::ended(claimed, measure::LOST);
                 tracing::warn!(
-                    target: "worker.attempt", %task_id,
+                    target: "worker.attempt", %task_id, trace_id = trace_id(claimed),
                     "the device is lost: the task comes back by its lease"
                 );
-                return;
+                return None;
             }
             Verdict::Release(release) => {
                 sent.get_or_insert_with(Instant::now);
@@ -57,10 +63,16 @@ pub(super) async fn settle(
                         let metrics =
                             worker.log.finished(&worker.broker, claimed, outcome, at, sent);
                         tracing::info!(
-                            target: "worker.attempt", %task_id,
+                            target: "worker.attempt", %task_id, trace_id = trace_id(claimed),
                             "{} in {:.2} s", outcome.state(), metrics.processing_time
                         );
-                        return;
+                        return Some(AttemptEnd {
+                            end: outcome.state().as_str(),
+                            error: error_of(outcome),
+                            at: Some(at),
+                            usage: outcome.usage(),
+                            ..AttemptEnd::default()
+                        });
                     }
                     Err(error) => Err(error),
                 }
@@ -68,15 +80,25 @@ pub(super) async fn settle(
         };
         match result {
             Ok(()) => {
-                let is_failure = matches!(verdict, Verdict::Release(Release::Failed { .. }));
-                measure::ended(claimed, if is_failure { "retried" } else { "released" });
-                tracing::info!(target: "worker.attempt", %task_id, "given back to the queue");
-                return log_if_cancelled(worker, claimed, sent.unwrap_or_else(Instant::now)).await;
+                let ended = given_back(&verdict);
+                measure::ended(claimed, ended.end);
+                tracing::info!(
+                    target: "worker.attempt", %task_id, trace_id = trace_id(claimed),
+                    "given back to the queue"
+                );
+                log_if_cancelled(worker, claimed, sent.unwrap_or_else(Instant::now)).await;
+                return Some(ended);
             }
-            Err(BrokerError::LeaseLost { .. }) => return log_lost(claimed),
+            Err(BrokerError::LeaseLost { .. }) => {
+                log_lost(claimed);
+                return None;
+            }
             Err(error) => {
                 if backoff == BACKOFF.0 {
-                    tracing::warn!(target: "worker.attempt", %task_id, "not recorded yet, will keep trying: {error}");
+                    tracing::warn!(
+                        target: "worker.attempt", %task_id, trace_id = trace_id(claimed),
+                        "not recorded yet, will keep trying: {error}"
+                    );
                 }
             }
         }
@@ -88,6 +110,27 @@ pub(super) async fn settle(
             () = lost.cancelled(), if !is_lost => {}
             () = abandon.cancelled(), if !leaving => {}
         }
+    }
+}
+
+/// Returns how an attempt ended whose task went back to the queue.
+fn given_back(verdict: &Verdict) -> AttemptEnd {
+    match verdict {
+        Verdict::Release(Release::Failed { error, .. }) => AttemptEnd {
+            end: "retried",
+            error: Some(error.error_type),
+            usage: error.usage,
+            ..AttemptEnd::default()
+        },
+        _ => AttemptEnd { end: "released", ..AttemptEnd::default() },
+    }
+}
+
+/// Returns the kind of error of a failure.
+fn error_of(outcome: &Outcome) -> Option<ErrorType> {
+    match outcome {
+        Outcome::Failed(error) => Some(error.error_type),
+        Outcome::Completed(_) | Outcome::Cancelled { .. } => None,
     }
 }
 
@@ -106,7 +149,7 @@ async fn log_if_cancelled(worker: &Worker, claimed: &Claimed, sent: Instant) {
 fn log_lost(claimed: &Claimed) {
     measure::ended(claimed, measure::LOST);
     tracing::warn!(
-        target: "worker.attempt", task_id = %claimed.task.id,
+        target: "worker.attempt", task_id = %claimed.task.id, trace_id = trace_id(claimed),
         "attempt {} ends unrecorded: its lease was lost, another attempt has the task",
         claimed.lease.attempt
     );

@@ -106,6 +106,7 @@ impl Rig {
             metadata: Default::default(),
             webhook: None,
             skill: None,
+            trace: None,
         }
     }
 
