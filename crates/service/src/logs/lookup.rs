@@ -101,7 +101,7 @@ mod tests {
         let ms = Timestamp::from_millis;
         let metrics = Metrics::new(ms(0), None, ms(9), Usage::default());
         let (model, owner) = (ModelId::new("demo"), TenantId::new("o1"));
-        let task = format::LoggedTask { id, model: &model, owner: &owner };
+        let task = format::LoggedTask { id, model: &model, owner: &owner, trace: None };
         format::request_line(at, &task, &Outcome::CANCELLED, &metrics, false)
     }
 
