@@ -37,6 +37,7 @@
 //! | `follow`     | follows a task: its events, its end |
 //! | `batches`    | processes batches: files of requests |
 //! | [`timetable`], [`periodic`] | the schedule of periodic tasks; submits them when they are due |
+//! | `own_trace`  | begins the trace of a task that no request causes |
 //! | `hangup`     | detects disconnected clients |
 //! | `registry`   | the live workers and models, read once a second |
 //! | `history`    | the queues' counters of the last hours, for plots |
