@@ -88,6 +88,24 @@ fn ask_some(client: &Client) -> Vec<serde_json::Value> {
     results
 }
 
+/// Checks that the process reports the space of exactly these folders' disks.
+fn check_disks(series: &BTreeMap<String, f64>, folders: &[&str]) {
+    let of = |name: &str| {
+        let each = series.iter().filter(|(key, _)| key.starts_with(name));
+        each.map(|(key, value)| (key[name.len()..].to_owned(), *value)).collect::<Vec<_>>()
+    };
+    let (free, total) = (of("disk_free_bytes"), of("disk_total_bytes"));
+    let labels: Vec<_> = folders.iter().map(|name| format!("{{folder=\"{name}\"}}")).collect();
+    let labels_of = |readings: &[(String, f64)]| {
+        readings.iter().map(|(label, _)| label.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(labels_of(&free), labels, "{series:#?}");
+    assert_eq!(labels_of(&total), labels, "{series:#?}");
+    for ((_, free), (_, total)) in free.iter().zip(&total) {
+        assert!(*free > 0.0 && free <= total, "{free} of {total} bytes");
+    }
+}
+
 /// Scrapes until `key` has this value: the worker counts an outcome just after it was recorded.
 fn scrape_when(port: u16, key: &str, value: f64) -> BTreeMap<String, f64> {
     wait_for(key, SOON, || scrape(port).filter(|series| series.get(key) == Some(&value)))
@@ -127,6 +145,7 @@ fn up_has_the_metrics_of_gateway_and_worker_on_one_port() {
     ] {
         assert_eq!(series.get(key), Some(&value), "{key} in {series:#?}");
     }
+    check_disks(&series, &["data", "logs"]);
     // The failed task was never prefilled; its prompt counts to the tokens of ended tasks alone.
     assert_eq!(series["attempts_total{model=\"demo\",end=\"failed\"}"], 1.0);
     assert_eq!(
@@ -147,7 +166,9 @@ fn a_worker_has_its_metrics_on_a_port_of_its_own() {
     let url = redis.url();
     let gateway = [("PORT", port_text.as_str()), ("API_KEYS", KEY), ("REDIS_URL", url.as_str())];
     let mut gateway = Process::start(&home, "qwen-queue-gateway", &[], &gateway);
-    let worker = [("REDIS_URL", url.as_str()), ("METRICS_PORT", &metrics_text)];
+    let blobs = format!("file://{}", home.path().join("blobs").display());
+    let worker =
+        [("REDIS_URL", url.as_str()), ("METRICS_PORT", &metrics_text), ("BLOB_URL", &blobs)];
     let _worker = Process::start(&home, "qwen-queue-worker", &[], &worker);
     let client = Client::new(port);
     client.wait_until_healthy(&mut gateway, true);
@@ -155,6 +176,7 @@ fn a_worker_has_its_metrics_on_a_port_of_its_own() {
     let series = scrape_when(metrics, COMPLETED, 3.0);
     check_worker(&series, &results);
     assert!(!series.contains_key("queue_up"), "a worker does not read the queue");
+    check_disks(&series, &["blobs", "logs"]);
     assert!(series.len() < 250, "{}", series.len());
 }
 

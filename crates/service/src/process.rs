@@ -78,6 +78,9 @@ async fn around(
     let hangups = shutdown::hangups().context("signal handlers can't be installed")?;
     let metrics = metrics::install();
     metrics.add_source(log_lines(log.counts()));
+    for (label, folder) in metrics::disks::folders(&settings) {
+        metrics.add_source(metrics::of_disk(label, &folder));
+    }
     let metrics_listener = metrics::bind(&settings)?;
     let broker = broker::open(&settings)?;
     let blobs = blobs::open(&settings, &broker)?;

@@ -4,6 +4,7 @@
 //! |--------------|--------------|
 //! | [`table`]    | all metrics: names, types, units, labels, buckets |
 //! | `definition` | how a metric is recorded |
+//! | `disks`      | reads the free bytes of the disks that the process writes to |
 //! | `gpus`       | readings of a GPU, as workers report it |
 //! | `models`     | bounds the names of models that become labels |
 //! | `serve`      | the listener of `METRICS_PORT` |
@@ -13,6 +14,7 @@
 //! Labels have no ids, keys or texts of clients.
 
 mod definition;
+pub(crate) mod disks;
 mod gpus;
 mod models;
 mod serve;
@@ -27,6 +29,7 @@ use ::metrics::{set_global_recorder, with_local_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use definition::{Definition, Entered, Kind, Reading};
+pub use disks::of_disk;
 pub use gpus::of_gpu;
 pub use models::{OTHER, model};
 pub use serve::{bind, serve};

@@ -42,6 +42,8 @@ table! {
     BUILD_INFO = "build_info" Gauge, None, ["version"], "always 1; the label has the version";
     LOG_LINES_WAITING = "log_lines_waiting" Gauge, None, [], "lines of log files that wait in memory because the files can't be written";
     LOG_LINES_LOST = "log_lines_lost_total" Counter, None, [], "lines of log files that were lost";
+    DISK_FREE = "disk_free_bytes" Gauge, BYTES, ["folder"], "what this process may still write to the disk of its logs, data, blobs or models";
+    DISK_TOTAL = "disk_total_bytes" Gauge, BYTES, ["folder"], "size of that disk";
     LEASES_EXPIRED = "leases_expired_total" Counter, None, ["result"], "tasks whose worker stopped renewing its lease, as this process found: requeued or given_up";
     TRACE_SPANS = "trace_spans_total" Counter, None, ["result"], "spans of traces: sent to the collector, or lost because it did not take them or too many were pending";
 
