@@ -1,6 +1,7 @@
-//! Clients of the OpenAI routes at real processes: they lose gateways, come in hundreds, and leave.
+//! Clients of the OpenAI routes at real processes: they lose gateways and workers, come in hundreds, and leave.
 
 mod frames;
 mod leaving;
 mod many_streams;
 mod resuming;
+mod scaling_down;
