@@ -3,7 +3,7 @@
 use crate::injected::{Injected, InjectedSlice, NOTHING};
 use crate::kernels::rows;
 use crate::kv::BlockTable;
-use crate::layout::{AdapterId, PAGE_TOKENS, Spans};
+use crate::layout::{AdapterId, PAGE_TOKENS, Recurrence, Spans, StateSave, StateSpan};
 
 /// The input of one forward pass: some tokens of some sequences, sequence after sequence.
 ///
@@ -34,6 +34,10 @@ pub struct ForwardBatch {
     pub argmax_rows: Vec<usize>,
     /// The rows that replace embeddings of `tokens`, in ascending order.
     pub injected: Vec<InjectedSlice>,
+    /// The slots of the recurrent state of each sequence, in hybrid models. `[sequences]`
+    states: Vec<StateSpan>,
+    /// The states that are saved on the way.
+    state_saves: Vec<StateSave>,
 }
 
 /// Consecutive tokens of one sequence, as rows of a batch. The keys and values of the tokens before are in the
@@ -92,6 +96,18 @@ impl ForwardBatch {
             let rows = first_row + slice.rows.start..first_row + slice.rows.end;
             self.injected.push(InjectedSlice { rows, ..slice });
         }
+        if let Some(slots) = pages.state_slots(start) {
+            let first_save = self.state_saves.len();
+            let own = slots.saves.iter().filter(|(at, _)| (start + 1..=end).contains(at));
+            self.state_saves
+                .extend(own.map(|(at, slot)| StateSave { after: at - start, slot: *slot }));
+            self.states.push(StateSpan {
+                rows: first_row..end_row,
+                from: slots.from,
+                to: slots.to,
+                saves: first_save..self.state_saves.len(),
+            });
+        }
         self.q_lens.push(tokens.len());
         self.kv_lens.push(end);
         self.adapters.push(adapter);
@@ -128,6 +144,11 @@ impl ForwardBatch {
         Spans { q_lens, kv_lens, pages, page_ends }
     }
 
+    /// Returns the recurrent states that the rows read and write.
+    pub(crate) fn recurrence(&self) -> Recurrence<'_> {
+        Recurrence { spans: &self.states, saves: &self.state_saves }
+    }
+
     /// Returns the rows for which logits are computed: `logit_rows`, then `argmax_rows`.
     pub(crate) fn wanted_rows(&self) -> impl ExactSizeIterator<Item = usize> {
         let (whole, likeliest) = (self.logit_rows.len(), self.argmax_rows.len());
@@ -151,6 +172,8 @@ impl ForwardBatch {
             logit_rows,
             argmax_rows,
             injected,
+            states,
+            state_saves,
         } = self;
         tokens.clear();
         positions.clear();
@@ -163,6 +186,8 @@ impl ForwardBatch {
         logit_rows.clear();
         argmax_rows.clear();
         injected.clear();
+        states.clear();
+        state_saves.clear();
     }
 
     /// Whether the batch has no tokens.

@@ -158,8 +158,12 @@ impl Checkpoint {
     pub(crate) fn stored(&self) -> Vec<StoredTensor> {
         match self {
             Self::Gguf(file) => {
-                let tensors = file.tensors().map(|(name, info)| StoredTensor {
-                    layer: layer_of(name, "blk."),
+                // Layers after the last one predict further tokens and are not loaded.
+                let layers = self.config().map_or(usize::MAX, |config| config.layers);
+                let tensors = file.tensors().map(|(name, info)| (layer_of(name, "blk."), info));
+                let used = tensors.filter(|(layer, _)| layer.is_none_or(|layer| layer < layers));
+                let tensors = used.map(|(layer, info)| StoredTensor {
+                    layer,
                     dtype: info.dtype,
                     is_matrix: info.shape.len() > 1,
                     weights: info.shape.iter().product(),

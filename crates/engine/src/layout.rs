@@ -1,6 +1,8 @@
 //! Types shared by kernels and the layers above: the layout of keys and values in pages, the pages that the
 //! rows of a step attend to, and the index of an adapter.
 
+use std::ops::Range;
+
 use half::f16;
 
 /// Tokens per page. A multiple of 32, which paged attention on CUDA requires.
@@ -45,6 +47,27 @@ impl KvShape {
     }
 }
 
+/// The most tokens that the convolution of a recurrent layer may see.
+pub(crate) const MAX_KERNEL: usize = 8;
+
+/// The shape of a sequence's recurrent state, in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateShape {
+    /// The number of recurrent layers.
+    pub layers: usize,
+    /// Numbers of a layer's convolution: `[kernel - 1, channels]`.
+    pub conv: usize,
+    /// Numbers of a layer's memory: `[value_heads, key_dim, value_dim]`.
+    pub memory: usize,
+}
+
+impl StateShape {
+    /// Bytes of one sequence's state, over all layers.
+    pub fn bytes(self) -> usize {
+        self.layers * (self.conv + self.memory) * size_of::<f32>()
+    }
+}
+
 /// All keys `[pages, kv_heads, head_dim, PAGE_TOKENS]`, or all values
 /// `[pages, kv_heads, PAGE_TOKENS, head_dim]`, of one layer.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +76,37 @@ pub enum LayerPages<'a> {
     F32(&'a [f32]),
     /// f16.
     F16(&'a [f16]),
+}
+
+/// The recurrent states of the sequences of a step. Borrowed from the step's batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recurrence<'a> {
+    /// The rows of each sequence, one after the other.
+    pub(crate) spans: &'a [StateSpan],
+    /// What is saved on the way, in the order of `spans`.
+    pub(crate) saves: &'a [StateSave],
+}
+
+/// The rows of a sequence, and the slots of its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StateSpan {
+    /// Its rows of the step.
+    pub(crate) rows: Range<usize>,
+    /// The slot with the state before these rows, or `None` at the beginning of the sequence.
+    pub(crate) from: Option<u32>,
+    /// The slot for the state after these rows.
+    pub(crate) to: u32,
+    /// Its part of the step's saves, by ascending row.
+    pub(crate) saves: Range<usize>,
+}
+
+/// A state that is saved on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StateSave {
+    /// The number of its sequence's rows in the step before it; at least 1.
+    pub(crate) after: usize,
+    /// The slot that it is written to.
+    pub(crate) slot: u32,
 }
 
 /// The index of an adapter in its engine.

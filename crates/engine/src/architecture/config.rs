@@ -1,8 +1,11 @@
 //! A model's architecture and sizes.
 
+use std::ops::Range;
+
+use super::delta::{DeltaNet, DeltaRule};
 use super::mrope::{Mrope, MropeOrder};
 use super::yarn::Yarn;
-use crate::layout::{KvShape, KvType};
+use crate::layout::{KvShape, KvType, StateShape};
 
 /// The architecture of a model: what its family of models has in common, whatever their sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +24,9 @@ pub struct Architecture {
     pub mrope: Option<MropeOrder>,
     /// Whether an image's rows may be added to again after the first layers (DeepStack).
     pub deepstack: bool,
+    /// The kind of layers with a recurrent state, if the architecture has them. Attention then has a gate, and
+    /// transformers stores norms without the 1 that is added to them.
+    pub delta: Option<DeltaRule>,
 }
 
 /// The rule by which an architecture combines experts.
@@ -82,6 +88,10 @@ pub struct ModelConfig {
     pub kv_heads: usize,
     /// Numbers per head.
     pub head_dim: usize,
+    /// The first numbers of a head, which are rotated; the rest are not.
+    pub rotary_dim: usize,
+    /// The layers with a recurrent state, if there are any.
+    pub delta: Option<DeltaNet>,
     /// The feed-forward block.
     pub feed_forward: FeedForward,
     /// The number of tokens that the embedding has rows for.
@@ -105,7 +115,24 @@ pub struct ModelConfig {
 impl ModelConfig {
     /// The shape of the model's keys and values.
     pub fn kv_shape(&self, kv_type: KvType) -> KvShape {
-        KvShape { layers: self.layers, kv_heads: self.kv_heads, head_dim: self.head_dim, kv_type }
+        let layers = self.attention_layers(0..self.layers);
+        KvShape { layers, kv_heads: self.kv_heads, head_dim: self.head_dim, kv_type }
+    }
+
+    /// Returns the shape of the recurrent state of some layers, or `None` if none of them has one.
+    pub fn state_shape(&self, layers: Range<usize>) -> Option<StateShape> {
+        let recurrent = layers.len() - self.attention_layers(layers);
+        self.delta.filter(|_| recurrent > 0).map(|delta| delta.state_shape(recurrent))
+    }
+
+    /// Returns how many of these layers have attention.
+    pub(crate) fn attention_layers(&self, layers: Range<usize>) -> usize {
+        layers.filter(|layer| !self.is_recurrent(*layer)).count()
+    }
+
+    /// Returns whether a layer has a recurrent state, and no attention.
+    pub(crate) fn is_recurrent(&self, layer: usize) -> bool {
+        self.delta.is_some_and(|delta| delta.is_recurrent(layer))
     }
 
     /// Returns the numbers per output row: the vocabulary size, or the size of an embedding.

@@ -41,9 +41,10 @@ pub(super) fn check(metadata: &ModelMetadata<'_>, config: &ModelConfig) -> Resul
 /// set" in llama.cpp).
 fn numbers(metadata: &ModelMetadata<'_>, config: &ModelConfig) -> Result<(), LoadError> {
     let (head_dim, vocab) = (config.head_dim as f64, config.vocab as f64);
+    let rotary_dim = config.rotary_dim as f64;
     let shared = f64::from(config.architecture.experts.is_some_and(|rule| rule.shared));
     let attention_scale = [1.0 / head_dim.sqrt(), 0.0];
-    let of_model = [[head_dim], [vocab], [shared], [config.deepstack_layers as f64]];
+    let of_model = [[rotary_dim], [vocab], [shared], [config.deepstack_layers as f64]];
     let mut fixed: Vec<(&str, &[f64])> = vec![
         ("attention.clamp_kqv", &[0.0]),
         ("attention.max_alibi_bias", &[0.0]),
@@ -58,7 +59,6 @@ fn numbers(metadata: &ModelMetadata<'_>, config: &ModelConfig) -> Result<(), Loa
         ("leading_dense_block_count", &[0.0]),
         ("logit_scale", &[1.0, 0.0]),
         ("moe_every_n_layers", &[1.0, 0.0]),
-        ("nextn_predict_layers", &[0.0]),
         ("residual_scale", &[1.0, 0.0]),
         ("rope.scale_linear", &[1.0, 0.0]),
         ("rope.scaling.yarn_ext_factor", &[1.0, -1.0]),
@@ -70,6 +70,9 @@ fn numbers(metadata: &ModelMetadata<'_>, config: &ModelConfig) -> Result<(), Loa
     fixed.push(("vocab_size", &of_model[1]));
     fixed.push(("expert_shared_count", &of_model[2]));
     fixed.push(("n_deepstack_layers", &of_model[3]));
+    if config.delta.is_none() {
+        fixed.push(("nextn_predict_layers", &[0.0]));
+    }
     match config.feed_forward {
         FeedForward::Dense { .. } => {
             fixed.extend([

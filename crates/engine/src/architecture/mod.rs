@@ -3,13 +3,16 @@
 //! descriptions; nothing here computes on tensors.
 //!
 //! - `config`: the types; `read`, `metadata` and `fixed` read and check them
-//! - `qwen2`, `qwen3`: one constant per architecture
+//! - `qwen2`, `qwen3`, `hybrid`: one constant per architecture
+//! - `delta`: layers with a recurrent state
 //! - `layer`: the layers, from which the executors load
 //! - `rope`, `yarn`, `mrope`: rotary embedding
 //! - `part`: the layers of one device
 
 mod config;
+mod delta;
 mod fixed;
+mod hybrid;
 mod layer;
 mod metadata;
 mod mrope;
@@ -21,8 +24,10 @@ mod rope;
 mod yarn;
 
 pub use config::{Architecture, ExpertRule, Experts, FeedForward, ModelConfig, Pooling};
+pub use delta::{DeltaNet, DeltaRule, HeadOrder};
 pub(crate) use layer::{
-    AttentionSpec, ExpertsSpec, GatedMlpSpec, LayerSpec, MatrixSpec, MlpSpec, VectorSpec,
+    AttentionSpec, DeltaSpec, ExpertsSpec, GatedMlpSpec, GatesSpec, LayerSpec, MatrixSpec,
+    MixerSpec, MlpSpec, VectorForm, VectorSpec,
 };
 pub use mrope::{Mrope, MropeOrder};
 pub(crate) use part::Part;

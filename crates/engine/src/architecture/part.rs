@@ -60,7 +60,7 @@ impl Part {
 
     /// Returns the shape of its layers' keys and values.
     pub(crate) fn kv_shape(&self, config: &ModelConfig, kv_type: KvType) -> KvShape {
-        KvShape { layers: self.len(), ..config.kv_shape(kv_type) }
+        KvShape { layers: config.attention_layers(self.layers()), ..config.kv_shape(kv_type) }
     }
 }
 

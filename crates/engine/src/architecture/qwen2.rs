@@ -13,6 +13,7 @@ impl Architecture {
         experts: None,
         mrope: None,
         deepstack: false,
+        delta: None,
     };
 
     /// Qwen1.5-MoE and Qwen2-MoE: with experts, one of them shared by all tokens.

@@ -13,6 +13,7 @@ impl Architecture {
         experts: None,
         mrope: None,
         deepstack: false,
+        delta: None,
     };
 
     /// Qwen3-MoE: with experts.

@@ -1,6 +1,7 @@
 //! Reads a model's configuration from its metadata.
 
 use super::config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
+use super::delta::DeltaNet;
 use super::fixed;
 use super::metadata::ModelMetadata;
 use super::mrope::Mrope;
@@ -10,7 +11,7 @@ use crate::gguf::{GgufError, GgufFile, Metadata};
 
 impl Architecture {
     /// The architectures this engine computes. Each is described in the file of its family.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::QWEN2,
         Self::QWEN2_MOE,
         Self::QWEN3,
@@ -18,6 +19,9 @@ impl Architecture {
         Self::QWEN2_VL,
         Self::QWEN3_VL,
         Self::QWEN3_VL_MOE,
+        Self::QWEN3_NEXT,
+        Self::QWEN35,
+        Self::QWEN35_MOE,
     ];
 
     /// Returns the architecture of a `model_type` in transformers' `config.json`.
@@ -55,7 +59,12 @@ impl ModelConfig {
     /// If a key is missing, its value is out of range, or the model is not supported.
     pub fn from_gguf(file: &GgufFile) -> Result<Self, LoadError> {
         let embedding = file.tensor("token_embd.weight");
-        Self::from_metadata(file.all_metadata(), embedding.map(|embedding| embedding.shape[0]))
+        let vocab = embedding.map(|embedding| embedding.shape[0]);
+        let mut config = Self::from_metadata(file.all_metadata(), vocab)?;
+        if let (Some(delta), Some(rule)) = (&mut config.delta, config.architecture.delta) {
+            delta.order = rule.gguf_order;
+        }
+        Ok(config)
     }
 
     /// Reads and checks the metadata of a model whose embedding has rows for `vocab` tokens, or is missing if
@@ -63,11 +72,12 @@ impl ModelConfig {
     pub(crate) fn from_metadata(file: &Metadata, vocab: Option<usize>) -> Result<Self, LoadError> {
         let architecture = Architecture::read(file)?;
         let metadata = &ModelMetadata::new(file, architecture.name);
-        let layers = metadata.required_count("block_count", 1 << 10)?;
+        let blocks = metadata.required_count("block_count", 1 << 10)?;
+        let layers = blocks - predicting_layers(metadata, architecture, blocks)?;
         let hidden = metadata.required_count("embedding_length", 1 << 16)?;
-        let heads = metadata.per_layer_count("attention.head_count", 1 << 10, layers)?;
+        let heads = metadata.per_layer_count("attention.head_count", 1 << 10, blocks)?;
         let heads = heads.ok_or_else(|| metadata.missing("attention.head_count"))?;
-        let kv_heads = metadata.per_layer_count("attention.head_count_kv", heads, layers)?;
+        let kv_heads = metadata.per_layer_count("attention.head_count_kv", heads, blocks)?;
         let kv_heads = kv_heads.unwrap_or(heads);
         let head_dim = metadata.count("attention.key_length", 1 << 10)?.unwrap_or(hidden / heads);
         if heads % kv_heads != 0 {
@@ -83,6 +93,7 @@ impl ModelConfig {
             let expected = format!("the key length, {head_dim}");
             return Err(metadata.wrong("attention.value_length", expected, values));
         }
+        let rotary_dim = rotary_dim(metadata, architecture, head_dim)?;
         let Some(vocab) = vocab else {
             return Err(file.error(GgufError::MissingTensor { name: "token_embd.weight".into() }));
         };
@@ -99,14 +110,19 @@ impl ModelConfig {
             heads,
             kv_heads,
             head_dim,
-            feed_forward: FeedForward::read(metadata, architecture, layers)?,
+            rotary_dim,
+            delta: match architecture.delta {
+                Some(rule) => Some(DeltaNet::read(metadata, rule, layers)?),
+                None => None,
+            },
+            feed_forward: FeedForward::read(metadata, architecture, blocks)?,
             vocab,
             // Some files have the extended context length here, others that of training.
             context_length: yarn.map_or(trained, |yarn| yarn.context_length().max(trained)),
             rms_eps: metadata.required_positive("attention.layer_norm_rms_epsilon")?,
             rope_theta,
             yarn,
-            mrope: Mrope::read(metadata, architecture.mrope, head_dim)?,
+            mrope: Mrope::read(metadata, architecture.mrope, rotary_dim)?,
             deepstack_layers: match architecture.deepstack {
                 true => metadata.get("n_deepstack_layers")?.unwrap_or(0),
                 false => 0,
@@ -115,6 +131,38 @@ impl ModelConfig {
         };
         fixed::check(metadata, &config)?;
         Ok(config)
+    }
+}
+
+/// Returns how many of the blocks, the last ones, predict further tokens (MTP). They are not used.
+fn predicting_layers(
+    metadata: &ModelMetadata<'_>,
+    architecture: Architecture,
+    blocks: usize,
+) -> Result<usize, LoadError> {
+    const KEY: &str = "nextn_predict_layers";
+    if architecture.delta.is_none() {
+        return Ok(0);
+    }
+    match metadata.get(KEY)?.unwrap_or(0) {
+        layers if layers < blocks => Ok(layers),
+        layers => Err(metadata.wrong(KEY, format!("below block_count, {blocks}"), layers)),
+    }
+}
+
+/// Returns how many numbers of a head are rotated: all, except in hybrid models.
+fn rotary_dim(
+    metadata: &ModelMetadata<'_>,
+    architecture: Architecture,
+    head_dim: usize,
+) -> Result<usize, LoadError> {
+    const KEY: &str = "rope.dimension_count";
+    if architecture.delta.is_none() {
+        return Ok(head_dim);
+    }
+    match metadata.required_count(KEY, head_dim)? {
+        rotated if rotated % 2 == 0 => Ok(rotated),
+        rotated => Err(metadata.wrong(KEY, "even", rotated)),
     }
 }
 

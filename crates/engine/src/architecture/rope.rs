@@ -5,7 +5,7 @@ use super::config::ModelConfig;
 /// The rotary embedding of a model.
 #[derive(Debug, Clone)]
 pub(crate) struct Rope {
-    /// `[head_dim / 2]`
+    /// `[rotary_dim / 2]`
     pairs: Vec<Pair>,
     /// The factor of cosines and sines.
     scale: f32,
@@ -14,13 +14,13 @@ pub(crate) struct Rope {
 /// The rotation of a pair of numbers of a head.
 #[derive(Debug, Clone, Copy)]
 struct Pair {
-    /// `theta^(-2i / head_dim)`, after YaRN.
+    /// `theta^(-2i / rotary_dim)`, after YaRN.
     frequency: f32,
     /// The axis of its position: 0, except with M-RoPE.
     axis: usize,
 }
 
-/// Scaled cosines and sines of some tokens' angles, each `[tokens, head_dim / 2]`.
+/// Scaled cosines and sines of some tokens' angles, each `[tokens, rotary_dim / 2]`.
 #[derive(Debug, Default)]
 pub(crate) struct Angles {
     pub(crate) cos: Vec<f32>,
@@ -29,10 +29,11 @@ pub(crate) struct Angles {
 
 impl Rope {
     pub(crate) fn new(config: &ModelConfig) -> Self {
-        let ModelConfig { head_dim, rope_theta: theta, yarn, mrope, .. } = config;
-        let (head_dim, theta) = (*head_dim, *theta);
-        let original = |pair: usize| f64::from(theta).powf(-((2 * pair) as f64) / head_dim as f64);
-        let kept = yarn.map(|yarn| (yarn.kept(head_dim, theta), f64::from(yarn.factor)));
+        let ModelConfig { rotary_dim, rope_theta: theta, yarn, mrope, .. } = config;
+        let (rotary_dim, theta) = (*rotary_dim, *theta);
+        let original =
+            |pair: usize| f64::from(theta).powf(-((2 * pair) as f64) / rotary_dim as f64);
+        let kept = yarn.map(|yarn| (yarn.kept(rotary_dim, theta), f64::from(yarn.factor)));
         let frequency = |pair: usize| match &kept {
             None => original(pair),
             Some((kept, factor)) => original(pair) * (kept(pair) + (1.0 - kept(pair)) / factor),
@@ -42,7 +43,7 @@ impl Rope {
             axis: mrope.map_or(0, |mrope| mrope.axis(pair)),
         };
         Self {
-            pairs: (0..head_dim / 2).map(pair).collect(),
+            pairs: (0..rotary_dim / 2).map(pair).collect(),
             scale: yarn.map_or(1.0, |yarn| yarn.attention_factor),
         }
     }

@@ -5,7 +5,7 @@ use candle_core::{Device, Result, Tensor};
 use super::layer::Layer;
 use super::linear::{Linear, on_device};
 use super::{load_error, multiprocessors};
-use crate::architecture::{Angles, MatrixSpec, ModelConfig, Part, Rope, VectorSpec};
+use crate::architecture::{Angles, MatrixSpec, ModelConfig, Part, Rope};
 use crate::batch::{ForwardBatch, Logits, SequenceRows};
 use crate::kernels::cuda::{HEAD_DIMS, Kernels, Pages};
 use crate::kv::KvShape;
@@ -67,6 +67,12 @@ impl Decoder {
         let file = checkpoint.label().to_owned();
         let ModelConfig { hidden, vocab, heads, kv_heads, head_dim, .. } = config;
         let unsupported = |problem| LoadError::Unsupported { file: file.clone(), problem };
+        if config.delta.is_some() {
+            return Err(unsupported(format!(
+                "a {} model has layers with a recurrent state, which are computed on the CPU only: set DEVICE=cpu",
+                config.architecture.name
+            )));
+        }
         if !HEAD_DIMS.contains(&head_dim) {
             return Err(unsupported(format!(
                 "its heads have {head_dim} numbers; on CUDA they may have {HEAD_DIMS:?}"
@@ -98,7 +104,7 @@ impl Decoder {
             .map(|layer| Layer::load(&weights, device, &config, layer))
             .collect::<std::result::Result<_, _>>()?;
         let norm = part.is_last().then(|| {
-            let norm = weights.vector(&VectorSpec::output_norm(hidden))?;
+            let norm = weights.vector(&config.output_norm())?;
             on_device(&weights, device, norm, &[hidden])
         });
         let decoder = Self {

@@ -5,7 +5,7 @@ use candle_core::{Device, Result, Tensor};
 use super::linear::{Linear, on_device};
 use super::mlp::Mlp;
 use crate::LoadError;
-use crate::architecture::{LayerSpec, MatrixSpec, VectorSpec};
+use crate::architecture::{LayerSpec, MatrixSpec, MixerSpec, VectorSpec};
 use crate::kernels::cuda::{Deltas, Kernels, Pages, Step};
 use crate::lora::Projection;
 use crate::model::ModelConfig;
@@ -34,7 +34,10 @@ impl Layer {
         config: &ModelConfig,
         index: usize,
     ) -> std::result::Result<Self, LoadError> {
-        let LayerSpec { attention_norm, attention, mlp_norm, mlp } = config.layer(index);
+        let LayerSpec { mixer_norm: attention_norm, mixer, mlp_norm, mlp } = config.layer(index);
+        let MixerSpec::Attention(attention) = mixer else {
+            return Err(weights.unsupported("recurrent layers are not computed on GPUs"));
+        };
         let norm =
             |spec: &VectorSpec| on_device(weights, device, weights.vector(spec)?, &[spec.len]);
         let head_norm = |spec: &Option<VectorSpec>| spec.as_ref().map(norm).transpose();

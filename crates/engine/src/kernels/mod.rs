@@ -6,6 +6,7 @@ pub(crate) mod arena;
 pub(crate) mod attention;
 #[cfg(any(feature = "cuda", test))]
 pub(crate) mod cuda;
+pub(crate) mod delta;
 mod dequantize;
 pub(crate) mod few_outputs;
 pub(crate) mod likeliest;

@@ -58,19 +58,20 @@ pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     });
 }
 
-/// For every head of every token: applies RMSNorm if `norm` has a weight `[2 * half]` and eps, then
-/// the rotary embedding, which rotates the pairs `(i, i + half)` by the token's angles. `x` is
-/// `[tokens, heads, 2 * half]`, `cos` and `sin` are `[tokens, half]`.
+/// For every head of every token: applies RMSNorm if `norm` has a weight `[head_dim]` and eps, then
+/// the rotary embedding, which rotates the pairs `(i, i + half)` by the token's angles and leaves
+/// the numbers after `2 * half`. `x` is `[tokens, heads, head_dim]`, `cos` and `sin` are
+/// `[tokens, half]`.
 pub(crate) fn norm_and_turn(
     x: &mut [f32],
-    heads: usize,
+    (heads, head_dim): (usize, usize),
     norm: Option<(&[f32], f32)>,
     cos: &[f32],
     sin: &[f32],
     half: usize,
 ) {
-    let token_len = heads * half * 2;
-    let level = Level::best_for(&[half]);
+    let token_len = heads * head_dim;
+    let level = Level::best_for(&[half, head_dim]);
     let len = x.len();
     let shared = SharedOut::new(x);
     for_pieces(len / token_len, len, |tokens| {
@@ -79,12 +80,37 @@ pub(crate) fn norm_and_turn(
                 (&cos[token * half..(token + 1) * half], &sin[token * half..(token + 1) * half]);
             // SAFETY: every token is written by one thread.
             let token = unsafe { shared.part(token * token_len..(token + 1) * token_len) };
-            for head in token.chunks_exact_mut(half * 2) {
+            for head in token.chunks_exact_mut(head_dim) {
                 if let Some((weight, eps)) = norm {
                     norm_in_place(level, head, weight, eps);
                 }
-                rotate_head(level, head, cos, sin);
+                rotate_head(level, &mut head[..2 * half], cos, sin);
             }
+        }
+    });
+}
+
+/// Splits `x` `[rows, heads, 2, head_dim]` into the queries and the gates of attention, each
+/// `[rows, heads, head_dim]`.
+pub(crate) fn split_gates(x: &[f32], head_dim: usize, queries: &mut [f32], gates: &mut [f32]) {
+    let heads = queries.chunks_exact_mut(head_dim).zip(gates.chunks_exact_mut(head_dim));
+    for (both, (query, gate)) in x.chunks_exact(2 * head_dim).zip(heads) {
+        query.copy_from_slice(&both[..head_dim]);
+        gate.copy_from_slice(&both[head_dim..]);
+    }
+}
+
+/// Computes `x *= sigmoid(gate)`. Both have the same length.
+pub(crate) fn gate(x: &mut [f32], gate: &[f32]) {
+    const PIECE: usize = 4096;
+    let len = x.len();
+    let level = Level::best_for(&[PIECE, len % PIECE]);
+    let shared = SharedOut::new(x);
+    for_pieces(len.div_ceil(PIECE), len * 2, |pieces| {
+        for piece in pieces {
+            let range = piece * PIECE..((piece + 1) * PIECE).min(len);
+            // SAFETY: every piece is written by one thread.
+            gate_piece(level, unsafe { shared.part(range.clone()) }, &gate[range]);
         }
     });
 }
@@ -174,6 +200,21 @@ unsafe fn swiglu_kernel<L: Lanes>(gate: &mut [f32], up: &[f32]) {
     }
 }
 
+dispatch!(fn gate_piece = gate_kernel(x: &mut [f32], gate: &[f32]));
+#[inline(always)]
+unsafe fn gate_kernel<L: Lanes>(x: &mut [f32], gate: &[f32]) {
+    let len = x.len();
+    assert!(gate.len() == len && len.is_multiple_of(L::N));
+    for at in (0..len).step_by(L::N) {
+        // SAFETY: both have `len` numbers, a multiple of `N`.
+        unsafe {
+            let gate = L::load(gate.as_ptr().add(at));
+            let below = gate.mul(L::splat(-1.0)).exp().add(L::splat(1.0));
+            L::load(x.as_ptr().add(at)).div(below).store(x.as_mut_ptr().add(at));
+        }
+    }
+}
+
 dispatch!(fn rotate_head = rotate_kernel(head: &mut [f32], cos: &[f32], sin: &[f32]));
 #[inline(always)]
 unsafe fn rotate_kernel<L: Lanes>(head: &mut [f32], cos: &[f32], sin: &[f32]) {
@@ -257,6 +298,49 @@ mod tests {
     }
 
     #[test]
+    fn numbers_after_the_rotated_ones_are_only_normalised() {
+        for (half, head_dim) in [(4, 32), (3, 7), (32, 256)] {
+            let (x, weight) = (numbers(3 * 2 * head_dim, 6), numbers(head_dim, 9));
+            let (cos, sin) = (numbers(3 * half, 7), numbers(3 * half, 8));
+            let mut normed = x.clone();
+            let whole = norm_and_turn;
+            whole(
+                &mut normed,
+                (2, head_dim),
+                Some((&weight, 1e-6)),
+                &vec![1.0; 3 * half],
+                &vec![0.0; 3 * half],
+                half,
+            );
+            let mut out = x.clone();
+            norm_and_turn(&mut out, (2, head_dim), Some((&weight, 1e-6)), &cos, &sin, half);
+            for (index, (out, normed)) in
+                out.chunks(head_dim).zip(normed.chunks(head_dim)).enumerate()
+            {
+                close(&out[2 * half..], &normed[2 * half..], "rest");
+                let (c, s) = (cos[index / 2 * half], sin[index / 2 * half]);
+                close(&out[..1], &[normed[0] * c - normed[half] * s], "rotated");
+            }
+        }
+    }
+
+    #[test]
+    fn gates_are_split_and_applied() {
+        for len in [6, 48, 4096 + 16] {
+            let (x, own) = (numbers(2 * 2 * len, 4), numbers(2 * len, 5));
+            let (mut queries, mut gates) = (vec![0.0; 2 * len], vec![0.0; 2 * len]);
+            split_gates(&x, len, &mut queries, &mut gates);
+            assert_eq!((&queries[..len], &gates[..len]), (&x[..len], &x[len..2 * len]));
+            assert_eq!((&queries[len..], &gates[len..]), (&x[2 * len..3 * len], &x[3 * len..]));
+            let mut out = own.clone();
+            gate(&mut out, &gates);
+            let expected: Vec<f32> =
+                own.iter().zip(&gates).map(|(x, gate)| x / (1.0 + (-gate).exp())).collect();
+            close(&out, &expected, "gate");
+        }
+    }
+
+    #[test]
     fn rotary_pairs_are_half_a_head_apart() {
         for half in [3, 8, 16, 64] {
             let (heads, tokens) = (2, 3);
@@ -272,7 +356,7 @@ mod tests {
                 }
             }
             let mut out = x;
-            norm_and_turn(&mut out, heads, None, &cos, &sin, half);
+            norm_and_turn(&mut out, (heads, 2 * half), None, &cos, &sin, half);
             close(&out, &expected, "rotary embedding");
         }
     }

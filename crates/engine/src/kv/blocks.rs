@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::PageKey;
+use super::plan::StatePlan;
+use super::sequence_state::{SequenceState, StateSlotsOfStep};
+use super::states::StateSlots;
 use crate::layout::PAGE_TOKENS;
 
 /// Tracks each page's holders and its cached content. Clones share the pages.
@@ -16,6 +19,8 @@ use crate::layout::PAGE_TOKENS;
 pub struct PageAllocator {
     pages: Arc<Mutex<Pages>>,
     total: usize,
+    /// The slots of recurrent state, in hybrid models.
+    states: Option<StateSlots>,
 }
 
 #[derive(Debug)]
@@ -117,12 +122,37 @@ impl PageAllocator {
             by_key: HashMap::new(),
             clock: 0,
         };
-        Self { pages: Arc::new(Mutex::new(state)), total: pages }
+        Self { pages: Arc::new(Mutex::new(state)), total: pages, states: None }
+    }
+
+    /// Gives each sequence a slot of recurrent state, too. Pages are then only reused up to a checkpoint.
+    pub fn with_states(self, plan: StatePlan) -> Self {
+        Self { states: Some(StateSlots::new(plan)), ..self }
+    }
+
+    /// The plan of the slots of recurrent state, in hybrid models.
+    pub fn state_plan(&self) -> Option<StatePlan> {
+        self.states.as_ref().map(StateSlots::plan)
+    }
+
+    /// Whether a new sequence gets a slot of recurrent state, or needs none.
+    pub fn has_free_state(&self) -> bool {
+        self.states.as_ref().is_none_or(StateSlots::has_free)
+    }
+
+    /// The number of recurrent states that sequences may continue from.
+    pub fn num_checkpoints(&self) -> usize {
+        self.states.as_ref().map_or(0, StateSlots::num_checkpoints)
+    }
+
+    /// Whether a page has this key.
+    pub(crate) fn is_cached(&self, key: &PageKey) -> bool {
+        self.lock().by_key.contains_key(key)
     }
 
     /// Creates a table without pages.
     pub fn table(&self) -> BlockTable {
-        BlockTable { pages: Vec::new(), home: self.clone() }
+        BlockTable { pages: Vec::new(), state: None, home: self.clone() }
     }
 
     /// Creates a table with blank pages for `tokens` tokens. Returns `None` if there are not enough
@@ -153,11 +183,13 @@ impl PageAllocator {
     }
 }
 
-/// A sequence's pages, in the order of its tokens. Dropping it gives up its hold on them; pages
-/// without other holders become free.
+/// A sequence's pages, in the order of its tokens, and its slot of recurrent state in hybrid models.
+/// Dropping it gives up its hold on them; pages without other holders become free.
 #[derive(Debug)]
 pub struct BlockTable {
     pages: Vec<u32>,
+    /// Taken with the first pages.
+    state: Option<SequenceState>,
     home: PageAllocator,
 }
 
@@ -172,8 +204,12 @@ impl BlockTable {
         self.pages.len() * PAGE_TOKENS
     }
 
-    /// Takes pages until `tokens` fit. Returns `false`, and takes none, if there are not enough.
+    /// Takes pages until `tokens` fit, and a slot of recurrent state if the model needs one. Returns
+    /// `false`, and takes none, if there are not enough.
     pub fn grow(&mut self, tokens: usize) -> bool {
+        if !self.take_state() {
+            return false;
+        }
         let missing = tokens.div_ceil(PAGE_TOKENS).saturating_sub(self.pages.len());
         let mut home = self.home.lock();
         if home.num_free() < missing {
@@ -188,6 +224,83 @@ impl BlockTable {
         let page = self.home.lock().take_cached(key);
         self.pages.extend(page);
         page.is_some()
+    }
+
+    /// Whether sequences have recurrent states beside their pages.
+    pub(crate) fn has_states(&self) -> bool {
+        self.home.states.is_some()
+    }
+
+    /// The number of pages of a prompt between two checkpoints, in hybrid models.
+    pub(crate) fn state_interval(&self) -> Option<usize> {
+        self.home.state_plan().map(|plan| plan.interval)
+    }
+
+    /// Whether a page has this key.
+    pub(crate) fn is_cached(&self, key: &PageKey) -> bool {
+        self.home.is_cached(key)
+    }
+
+    /// Takes a slot of recurrent state, if the model needs one and there is none yet. Returns `false` if
+    /// all are held.
+    fn take_state(&mut self) -> bool {
+        let Some(states) = &self.home.states else { return true };
+        if self.state.is_none() {
+            self.state = states.take().map(SequenceState::new);
+        }
+        self.state.is_some()
+    }
+
+    /// Appends the pages with these keys, up to the last one that has a checkpoint, from which the next rows
+    /// continue. Returns the number of pages.
+    pub fn take_cached_with_state(&mut self, keys: &[PageKey]) -> usize {
+        let Some(states) = self.home.states.clone() else { return 0 };
+        let last = keys.iter().rposition(|key| states.contains(key));
+        let Some(pin) = last.and_then(|last| states.pin(&keys[last])) else { return 0 };
+        if !self.take_state() {
+            return 0;
+        }
+        let count = last.map_or(0, |last| last + 1);
+        let before = self.pages.len();
+        if keys[..count].iter().all(|key| self.take_cached(key)) {
+            let tokens = self.capacity();
+            if let Some(state) = &mut self.state {
+                state.continue_from(tokens, pin);
+            }
+            return count;
+        }
+        // A page was taken for other contents meanwhile.
+        let mut home = self.home.lock();
+        self.pages.drain(before..).rev().for_each(|page| home.give_back(page));
+        0
+    }
+
+    /// Plans a checkpoint after the first `pages` pages, which the next step computes. `key` is that of the
+    /// last of them. Call in ascending order.
+    pub fn save_state(&mut self, pages: usize, key: &PageKey) {
+        if let (Some(states), Some(state)) = (&self.home.states, &mut self.state) {
+            state.save(pages, key, states);
+        }
+    }
+
+    /// Publishes the planned checkpoints, which are written. `key` returns the key of a page; of the
+    /// checkpoints after the first `prompt_len` tokens only the last is kept.
+    pub fn publish_states(&mut self, prompt_len: usize, key: impl FnMut(usize) -> PageKey) {
+        if let (Some(states), Some(state)) = (&self.home.states, &mut self.state) {
+            state.publish(states, prompt_len, key);
+        }
+    }
+
+    /// Removes checkpoints whose content may be wrong.
+    pub fn forget_states(&mut self, keys: &[PageKey]) {
+        if let Some(states) = &self.home.states {
+            keys.iter().for_each(|key| states.forget(key));
+        }
+    }
+
+    /// Returns the slots of recurrent state for rows that begin after `start` tokens, in hybrid models.
+    pub(crate) fn state_slots(&self, start: usize) -> Option<StateSlotsOfStep> {
+        self.state.as_ref().map(|state| state.slots(start))
     }
 
     /// Registers the page at `index` under `key`, so that other sequences find it. It must be full:

@@ -4,7 +4,7 @@ use half::f16;
 
 use crate::kernels::arena::Region;
 use crate::kernels::store_pages::{PageLayout, store};
-use crate::layout::{KvShape, KvType, LayerPages, PAGE_TOKENS};
+use crate::layout::{KvShape, KvType, LayerPages, PAGE_TOKENS, StateShape};
 
 /// The keys and values of one layer. What one head reads of one page is contiguous: keys are
 /// `[pages, kv_heads, head_dim, PAGE_TOKENS]`, so that scores of neighbouring tokens are computed
@@ -28,13 +28,24 @@ impl Layer {
     }
 }
 
-/// The keys and values of all sequences.
+/// The recurrent states of one layer.
+#[derive(Debug)]
+struct States {
+    /// The last inputs of the convolution. `[slots, kernel - 1, channels]`
+    conv: Region<f32>,
+    /// `[slots, value_heads, key_dim, value_dim]`, in the order of the kernel.
+    memory: Region<f32>,
+}
+
+/// The keys and values of all sequences, and their recurrent states in hybrid models.
 #[derive(Debug)]
 pub struct KvPool {
     shape: KvShape,
     pages: usize,
     /// `[layers]`
     layers: Vec<Layer>,
+    /// `[recurrent layers]`
+    states: Vec<States>,
 }
 
 impl KvPool {
@@ -42,7 +53,23 @@ impl KvPool {
     pub fn new(shape: KvShape, pages: usize) -> Self {
         let len = pages * shape.kv_heads * PAGE_TOKENS * shape.head_dim;
         let layers = (0..shape.layers).map(|_| Layer::zeroed(shape.kv_type, len)).collect();
-        Self { shape, pages, layers }
+        Self { shape, pages, layers, states: Vec::new() }
+    }
+
+    /// Allocates slots of recurrent state, which are touched only when they are used.
+    pub fn with_states(self, shape: StateShape, slots: usize) -> Self {
+        let zeroed = |_| States {
+            conv: Region::zeroed(slots * shape.conv),
+            memory: Region::zeroed(slots * shape.memory),
+        };
+        Self { states: (0..shape.layers).map(zeroed).collect(), ..self }
+    }
+
+    /// Returns the states of all slots of a recurrent layer: of its convolution, and its memory. `None` if
+    /// there are none.
+    pub(crate) fn states_of(&mut self, layer: usize) -> Option<(&mut [f32], &mut [f32])> {
+        let States { conv, memory } = self.states.get_mut(layer)?;
+        Some((conv, memory))
     }
 
     /// The shape of the keys and values.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::config::AdapterConfig;
-use super::{AdapterError, Delta, Layers, Projection};
+use super::{AdapterError, Delta, Layers, Projection, heads};
 use crate::architecture::ModelConfig;
 use crate::safetensors::{Object, SafetensorsError, TensorFile};
 
@@ -37,8 +37,13 @@ pub(super) fn read(folder: &Path, model: &ModelConfig, ffn: usize) -> Result<Lay
     let file = TensorFile::open(folder, WEIGHTS)?;
     let all: Vec<Module> = modules(model).collect();
     let names: Vec<String> = all.iter().map(|module| module.name.clone()).collect();
-    let supported =
-        "supported are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj";
+    let supported = match model.delta {
+        None => "supported are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj",
+        Some(_) => {
+            "supported are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, in_proj_qkv, \
+             in_proj_z, in_proj_b, in_proj_a and out_proj"
+        }
+    };
     if let Some(target) = config.unknown_target(&names) {
         let what: String = target.chars().take(80).collect();
         let what = format!("target_modules names {what:?}");
@@ -69,8 +74,9 @@ impl Module {
 }
 
 fn modules(model: &ModelConfig) -> impl Iterator<Item = Module> {
-    (0..model.layers).flat_map(|layer| {
-        Projection::ALL.into_iter().map(move |projection| Module {
+    (0..model.layers).flat_map(move |layer| {
+        let own = Projection::ALL.into_iter().filter(move |one| one.is_in(model, layer));
+        own.map(move |projection| Module {
             layer,
             projection,
             name: format!("model.layers.{layer}.{}", projection.module()),
@@ -102,8 +108,9 @@ fn check_names(
                 let allowed = "train with use_dora=False, or merge it into its base";
                 return Err(AdapterError::NotSupported { what, allowed });
             }
+            let of_model = |one: &&Projection| model.delta.is_some() || one.is_in(model, 0);
             let modules: Vec<&str> =
-                Projection::ALL.iter().map(|projection| projection.module()).collect();
+                Projection::ALL.iter().filter(of_model).map(|one| one.module()).collect();
             return Err(AdapterError::UnknownTensor {
                 tensor: tensor.chars().take(200).collect(),
                 modules: modules.join(", "),
@@ -158,5 +165,9 @@ fn delta(
             b[j * outputs + output] = *number;
         }
     }
-    Ok(Some(Delta { rank, scale, a, b }))
+    let mut delta = Delta { rank, scale, a, b };
+    if let Some(config) = &model.delta {
+        heads::reorder(&mut delta, module.projection, config);
+    }
+    Ok(Some(delta))
 }

@@ -8,13 +8,16 @@
 //! - `config`: reads `adapter_config.json`; unsupported settings are refused by name
 //! - `pattern`: ranks and alphas of single modules
 //! - `load`: reads `adapter_model.safetensors` and checks every tensor of it
+//! - `heads`: the order of value heads in hybrid models
 //! - `rows`: which rows of a step have which adapter
 //!
 //! Weights have transformers' names and order of rows. A Qwen GGUF file has queries and keys in the
 //! same order (the rotary embedding rotates halves in both), so an adapter fits both kinds of
-//! files.
+//! files. Only the value heads of Qwen3.5's recurrent layers are in another order in GGUF files, which
+//! is applied to the adapter's rows and columns when it is loaded.
 
 mod config;
+mod heads;
 mod load;
 mod pattern;
 mod rows;
@@ -26,7 +29,7 @@ pub use crate::layout::AdapterId;
 pub(crate) use load::{CONFIG, WEIGHTS};
 pub(crate) use rows::AdaptedRows;
 
-use crate::architecture::{FeedForward, ModelConfig, Part};
+use crate::architecture::{DeltaNet, FeedForward, ModelConfig, Part};
 use crate::error::LoadError;
 use crate::kernels::low_rank::LowRank;
 
@@ -56,12 +59,34 @@ pub(crate) enum Projection {
     Up,
     /// The feed-forward block's down projection.
     Down,
+    /// Queries, keys and values of a recurrent layer.
+    DeltaQkv,
+    /// The gate of a recurrent layer's output.
+    DeltaGate,
+    /// The rate of a recurrent layer.
+    DeltaBeta,
+    /// The decay of a recurrent layer.
+    DeltaAlpha,
+    /// The output of a recurrent layer.
+    DeltaOutput,
 }
 
 impl Projection {
     /// All projections, in the order of their discriminants.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Q, Self::K, Self::V, Self::Output, Self::Gate, Self::Up, Self::Down];
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Q,
+        Self::K,
+        Self::V,
+        Self::Output,
+        Self::Gate,
+        Self::Up,
+        Self::Down,
+        Self::DeltaQkv,
+        Self::DeltaGate,
+        Self::DeltaBeta,
+        Self::DeltaAlpha,
+        Self::DeltaOutput,
+    ];
 
     /// Its name in transformers' layers.
     fn module(self) -> &'static str {
@@ -73,13 +98,38 @@ impl Projection {
             Self::Gate => "mlp.gate_proj",
             Self::Up => "mlp.up_proj",
             Self::Down => "mlp.down_proj",
+            Self::DeltaQkv => "linear_attn.in_proj_qkv",
+            Self::DeltaGate => "linear_attn.in_proj_z",
+            Self::DeltaBeta => "linear_attn.in_proj_b",
+            Self::DeltaAlpha => "linear_attn.in_proj_a",
+            Self::DeltaOutput => "linear_attn.out_proj",
+        }
+    }
+
+    /// Whether a layer of the model has it.
+    fn is_in(self, config: &ModelConfig, layer: usize) -> bool {
+        match self {
+            Self::Gate | Self::Up | Self::Down => true,
+            Self::Q | Self::K | Self::V | Self::Output => !config.is_recurrent(layer),
+            Self::DeltaQkv
+            | Self::DeltaGate
+            | Self::DeltaBeta
+            | Self::DeltaAlpha
+            | Self::DeltaOutput => config.is_recurrent(layer),
         }
     }
 
     /// Returns its shape: (outputs, inputs).
     fn shape(self, config: &ModelConfig, ffn: usize) -> (usize, usize) {
-        let ModelConfig { hidden, heads, kv_heads, head_dim, .. } = *config;
+        let ModelConfig { hidden, heads, kv_heads, head_dim, delta, .. } = *config;
+        let of_delta = |count: fn(&DeltaNet) -> usize| delta.as_ref().map_or(0, count);
         match self {
+            // In hybrid models it has the gates of the heads' outputs, too.
+            Self::Q if delta.is_some() => (2 * heads * head_dim, hidden),
+            Self::DeltaQkv => (of_delta(DeltaNet::channels), hidden),
+            Self::DeltaGate => (of_delta(DeltaNet::values), hidden),
+            Self::DeltaBeta | Self::DeltaAlpha => (of_delta(|delta| delta.value_heads), hidden),
+            Self::DeltaOutput => (hidden, of_delta(DeltaNet::values)),
             Self::Q => (heads * head_dim, hidden),
             Self::K | Self::V => (kv_heads * head_dim, hidden),
             Self::Output => (hidden, heads * head_dim),

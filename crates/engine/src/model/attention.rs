@@ -26,6 +26,9 @@ pub(super) struct Attention {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
+    rotary_dim: usize,
+    /// Whether `q` has the gates of the heads' outputs too.
+    gated: bool,
     rms_eps: f32,
 }
 
@@ -35,7 +38,7 @@ impl Attention {
         config: &ModelConfig,
         spec: &AttentionSpec,
     ) -> Result<Self, LoadError> {
-        let ModelConfig { heads, kv_heads, head_dim, rms_eps, .. } = *config;
+        let ModelConfig { heads, kv_heads, head_dim, rotary_dim, rms_eps, .. } = *config;
         let norm = |spec: &Option<VectorSpec>| -> Result<Option<Vec<f32>>, LoadError> {
             spec.as_ref().map(|spec| weights.vector(spec)).transpose()
         };
@@ -49,38 +52,54 @@ impl Attention {
             heads,
             kv_heads,
             head_dim,
+            rotary_dim,
+            gated: spec.gated,
             rms_eps,
         })
     }
 
     /// Computes `added` from `h`, both `[tokens, hidden]` in f32, and stores the tokens' keys and values in
-    /// the pages of `layer`.
+    /// the pages of `kv_layer`. `layer` selects the adapters' weights.
     pub(super) fn forward(
         &self,
         batch: &ForwardBatch,
         kv: &mut KvPool,
-        layer: usize,
+        (layer, kv_layer): (usize, usize),
         adapters: &Adapters,
         workspace: &mut Workspace,
     ) -> candle::Result<()> {
         let tokens = batch.tokens.len();
-        let Workspace { angles, adapted, h, q, k, v, mixed, added, scratch, .. } = workspace;
+        let Workspace { angles, adapted, h, q, k, v, gate, up, mixed, added, scratch, .. } =
+            workspace;
         let h = h.of(tokens * self.output.outputs());
-        let q = q.of(tokens * self.q.outputs());
+        let q = q.of(tokens * self.heads * self.head_dim);
         let (k, v) = (k.of(tokens * self.k.outputs()), v.of(tokens * self.v.outputs()));
-        Linear::forward_shared([&self.q, &self.k, &self.v], h, [q, k, v], scratch)?;
-        adapted.add(adapters, layer, Projection::Q, h, q);
+        let gate = gate.of(if self.gated { q.len() } else { 0 });
+        // With a gate the projection has queries and gates, which are split.
+        let both = up.of(if self.gated { tokens * self.q.outputs() } else { 0 });
+        let projected = if self.gated { &mut *both } else { &mut *q };
+        Linear::forward_shared([&self.q, &self.k, &self.v], h, [projected, k, v], scratch)?;
+        if self.gated {
+            adapted.add(adapters, layer, Projection::Q, h, both);
+            rows::split_gates(both, self.head_dim, q, gate);
+        } else {
+            adapted.add(adapters, layer, Projection::Q, h, q);
+        }
         adapted.add(adapters, layer, Projection::K, h, k);
         adapted.add(adapters, layer, Projection::V, h, v);
         let norm_and_rotate = |x: &mut [f32], heads: usize, norm: &Option<Vec<f32>>| {
             let norm = norm.as_deref().map(|weight| (weight, self.rms_eps));
-            rows::norm_and_turn(x, heads, norm, &angles.cos, &angles.sin, self.head_dim / 2);
+            let (shape, half) = ((heads, self.head_dim), self.rotary_dim / 2);
+            rows::norm_and_turn(x, shape, norm, &angles.cos, &angles.sin, half);
         };
         norm_and_rotate(q, self.heads, &self.q_norm);
         norm_and_rotate(k, self.kv_heads, &self.k_norm);
-        kv.write(layer, &batch.slot_mapping, k, v);
+        kv.write(kv_layer, &batch.slot_mapping, k, v);
         let mixed = mixed.of(q.len());
-        paged_attention(q, self.heads, kv.layer(layer), kv.shape(), batch.spans(), mixed);
+        paged_attention(q, self.heads, kv.layer(kv_layer), kv.shape(), batch.spans(), mixed);
+        if self.gated {
+            rows::gate(mixed, gate);
+        }
         let added = added.of(tokens * self.output.outputs());
         self.output.forward(mixed, added, scratch)?;
         adapted.add(adapters, layer, Projection::Output, mixed, added);

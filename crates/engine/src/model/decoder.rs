@@ -3,9 +3,10 @@
 use candle_core as candle;
 
 use super::attention::Attention;
+use super::delta::Delta;
 use super::mlp::Mlp;
 use super::{ModelConfig, Workspace, unused};
-use crate::architecture::{LayerSpec, MatrixSpec, Part, Rope, VectorSpec};
+use crate::architecture::{LayerSpec, MatrixSpec, MixerSpec, Part, Rope};
 use crate::batch::ForwardBatch;
 use crate::kernels::rows;
 use crate::kv::KvPool;
@@ -41,11 +42,20 @@ struct End {
 #[derive(Debug)]
 struct Layer {
     /// `[hidden]`
-    attention_norm: Vec<f32>,
-    attention: Attention,
+    mixer_norm: Vec<f32>,
+    mixer: Mixer,
+    /// The index of the layer's keys and values, or of its states, in the pools.
+    in_pool: usize,
     /// `[hidden]`
     mlp_norm: Vec<f32>,
     mlp: Mlp,
+}
+
+/// The block that mixes the tokens of a sequence.
+#[derive(Debug)]
+enum Mixer {
+    Attention(Attention),
+    Delta(Delta),
 }
 
 impl Decoder {
@@ -90,7 +100,7 @@ impl Decoder {
         let ModelConfig { hidden, vocab, .. } = *config;
         let embedding = part.is_first().then(|| weights.embedding("token_embd", vocab, hidden));
         let end = part.is_last().then(|| End::load(weights, config));
-        let layers = part.layers().map(|layer| Layer::load(weights, config, layer));
+        let layers = part.layers().map(|layer| Layer::load(weights, config, part, layer));
         Ok(Self {
             embedding: embedding.transpose()?,
             end: end.transpose()?,
@@ -147,13 +157,21 @@ impl Decoder {
             embedding.rows(&batch.tokens, x)?;
             batch.inject(x, hidden);
         }
-        rows::rms_norm(x, &self.layers[0].attention_norm, rms_eps, workspace.h.of(len));
+        rows::rms_norm(x, &self.layers[0].mixer_norm, rms_eps, workspace.h.of(len));
         for (index, layer) in self.layers.iter().enumerate() {
-            layer.attention.forward(batch, kv, index, &self.adapters, workspace)?;
+            let places = (index, layer.in_pool);
+            match &layer.mixer {
+                Mixer::Attention(block) => {
+                    block.forward(batch, kv, places, &self.adapters, workspace)?;
+                }
+                Mixer::Delta(block) => {
+                    block.forward(batch, kv, places, &self.adapters, workspace)?;
+                }
+            }
             workspace.add_and_norm(len, &layer.mlp_norm, rms_eps);
             layer.mlp.forward(tokens, index, &self.adapters, workspace)?;
             batch.add_after(self.first_layer + index, workspace.added.of(len), hidden);
-            let next = self.layers.get(index + 1).map(|next| &next.attention_norm);
+            let next = self.layers.get(index + 1).map(|next| &next.mixer_norm);
             match next.or(self.end.as_ref().map(|end| &end.norm)) {
                 Some(norm) => workspace.add_and_norm(len, norm, rms_eps),
                 None => workspace.add(len),
@@ -181,7 +199,10 @@ impl Decoder {
         use rayon::prelude::*;
         let mut linears: Vec<&Linear> = self.end.iter().flat_map(|end| &end.head).collect();
         for layer in &self.layers {
-            linears.extend(layer.attention.linears());
+            match &layer.mixer {
+                Mixer::Attention(block) => linears.extend(block.linears()),
+                Mixer::Delta(block) => linears.extend(block.linears()),
+            }
             linears.extend(layer.mlp.linears());
         }
         linears.par_iter().try_for_each(|linear| linear.warm_up())
@@ -195,19 +216,33 @@ impl End {
             let head = if weights.has_own_head() { "output" } else { "token_embd" };
             weights.linear(&MatrixSpec::new(head, vocab, hidden))
         });
-        Ok(Self {
-            head: head.transpose()?,
-            norm: weights.vector(&VectorSpec::output_norm(hidden))?,
-        })
+        Ok(Self { head: head.transpose()?, norm: weights.vector(&config.output_norm())? })
     }
 }
 
 impl Layer {
-    fn load(weights: &Weights<'_>, config: &ModelConfig, index: usize) -> Result<Self, LoadError> {
-        let LayerSpec { attention_norm, attention, mlp_norm, mlp } = config.layer(index);
+    fn load(
+        weights: &Weights<'_>,
+        config: &ModelConfig,
+        part: &Part,
+        index: usize,
+    ) -> Result<Self, LoadError> {
+        let LayerSpec { mixer_norm, mixer, mlp_norm, mlp } = config.layer(index);
+        let before = part.layers().start..index;
+        let with_attention = config.attention_layers(before.clone());
+        let (mixer, in_pool) = match mixer {
+            MixerSpec::Attention(spec) => {
+                (Mixer::Attention(Attention::load(weights, config, &spec)?), with_attention)
+            }
+            MixerSpec::Delta(spec) => {
+                let block = Delta::load(weights, &spec, config.rms_eps)?;
+                (Mixer::Delta(block), before.len() - with_attention)
+            }
+        };
         Ok(Self {
-            attention_norm: weights.vector(&attention_norm)?,
-            attention: Attention::load(weights, config, &attention)?,
+            mixer_norm: weights.vector(&mixer_norm)?,
+            mixer,
+            in_pool,
             mlp_norm: weights.vector(&mlp_norm)?,
             mlp: Mlp::load(weights, &mlp)?,
         })

@@ -2,6 +2,7 @@
 
 mod attention;
 mod decoder;
+mod delta;
 mod experts;
 mod gated_mlp;
 mod mlp;

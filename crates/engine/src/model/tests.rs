@@ -15,6 +15,7 @@ use crate::kv::{BlockTable, KvPool, KvType, PAGE_TOKENS, PageAllocator, PageKey}
 use crate::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
 
 mod injected;
+mod recurrent;
 
 /// A model with its own pages.
 struct Rig {

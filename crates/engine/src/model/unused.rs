@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::ModelConfig;
 use crate::safetensors::TOWERS;
+use crate::stored_tensor::layer_of;
 use crate::{Checkpoint, LoadError};
 
 /// How many of them a message names.
@@ -61,5 +62,13 @@ fn is_harmless(name: &str, tied: bool, config: &ModelConfig) -> bool {
     let frequencies = of_model && name.ends_with(".rotary_emb.inv_freq");
     // A model's tower is loaded by itself, and checked there.
     let tower = config.mrope.is_some() && TOWERS.iter().any(|prefix| name.starts_with(prefix));
-    head || tied_head || frequencies || tower
+    head || tied_head || frequencies || tower || predicts_further_tokens(name, config)
+}
+
+/// Whether a tensor belongs to the layers of a hybrid model that predict several tokens at once (MTP), after the last
+/// layer.
+fn predicts_further_tokens(name: &str, config: &ModelConfig) -> bool {
+    let of_gguf = layer_of(name, "blk.").is_some_and(|layer| layer >= config.layers);
+    let of_folder = ["mtp.", "model.mtp."].iter().any(|prefix| name.starts_with(prefix));
+    config.delta.is_some() && (of_gguf || of_folder)
 }

@@ -54,8 +54,15 @@ impl Workspace {
         // `x`, `h` and `added`; `q` and `mixed`; `k` and `v`; `gate` and `up`; the widest input twice
         // more in `scratch`, as products read it and as candle writes it; the angles; the index of an
         // adapted row.
-        let mut widths = 3 * hidden + 2 * heads * head_dim + 2 * kv_heads * head_dim + 2 * ffn;
-        widths += 2 * hidden.max(ffn).max(heads * head_dim) + head_dim + 1;
+        // A recurrent layer has its queries, keys and values in `q` and `mixed`, a number per head in `k` and `v`,
+        // and its values in `gate` and `up`; so has attention its gates.
+        let (channels, values, gates) = config
+            .delta
+            .map_or((0, 0, 0), |delta| (delta.channels(), delta.values(), 2 * heads * head_dim));
+        let (queries, inner) = ((heads * head_dim).max(channels), ffn.max(values).max(gates));
+        let keys = (kv_heads * head_dim).max(config.delta.map_or(0, |delta| delta.value_heads));
+        let mut widths = 3 * hidden + 2 * queries + 2 * keys + 2 * inner;
+        widths += 2 * hidden.max(inner).max(queries) + head_dim + 1;
         let mut beside = 0;
         if let FeedForward::Experts(experts) = feed_forward {
             widths += experts.count + hidden;

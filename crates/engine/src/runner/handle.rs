@@ -130,11 +130,14 @@ impl Engine {
         let for_images = vision.as_ref().map_or(0, Vision::beside_weights);
         let loaded = load(&file, &config, adapters, &parts, options, for_images)?;
         let info = describe(&file, &config, &loaded, options);
-        let Loaded { backend, devices, pages, context_length, batch } = loaded;
+        let Loaded { backend, devices, pages, context_length, states, batch } = loaded;
         let backend = backend.with_simulated_device_loss(options.lose_device_after);
         let limits = Limits { max_batch: info.max_batch, step_tokens: options.step_tokens };
         let gauges = Arc::new(Gauges::default());
-        let pages_of_kv = PageAllocator::new(pages);
+        let pages_of_kv = match states {
+            Some(plan) => PageAllocator::new(pages).with_states(plan),
+            None => PageAllocator::new(pages),
+        };
         let (jobs, inbox) = mpsc::channel();
         let compute = Compute {
             backend,

@@ -9,7 +9,7 @@ use super::device::Place;
 use super::memory::{self, Held, MemoryPlan, ModelBytes, workspace_bytes};
 use crate::architecture::{ModelConfig, Part};
 use crate::gguf::tensor_type;
-use crate::kv::{KvPlan, KvPool, KvShape, KvType, PAGE_TOKENS};
+use crate::kv::{KvPlan, KvPool, KvShape, KvType, PAGE_TOKENS, StatePlan, StateShape};
 use crate::lora::Adapters;
 use crate::model::Decoder;
 use crate::weights::is_full_precision;
@@ -35,6 +35,8 @@ pub(super) struct Loaded {
     pub(super) pages: usize,
     /// The maximum tokens of one sequence, prompt and answer together.
     pub(super) context_length: usize,
+    /// The slots of recurrent state, in hybrid models.
+    pub(super) states: Option<StatePlan>,
     /// The explanation of the batch size, if the engine chose it.
     pub(super) batch: Option<AutoBatch>,
 }
@@ -85,9 +87,12 @@ pub(super) fn load(
             Place::Cuda(..) => weights.held(),
         };
         let shape = part.kv_shape(config, kv_type);
-        let plan = memory::pages(config, shape, options, held);
-        counted.push((weights, weighed, held, shape, plan.map_err(|error| on(place, error))?));
+        let states = memory::states(config, options, held);
+        let plan = memory::pages(config, shape, options, held, states);
+        let plan = plan.map_err(|error| on(place, error))?;
+        counted.push((weights, weighed, held, shape, states, plan));
     }
+    let states = counted.iter().find_map(|(.., states, _)| *states);
     // The same number everywhere: a sequence's pages are the same in all parts.
     let fewest = counted.iter().map(|(.., plan)| *plan).min_by_key(|plan| plan.pages);
     let Some(KvPlan { pages, context_length, .. }) = fewest else {
@@ -95,14 +100,18 @@ pub(super) fn load(
     };
     let workspace = workspace_bytes(config, options);
     let (mut stages, mut devices) = (Vec::new(), Vec::new());
-    for ((place, part), (weights, weighed, held, shape, _)) in parts.iter().zip(counted) {
+    for ((place, part), (weights, weighed, held, shape, ..)) in parts.iter().zip(counted) {
         let kv_bytes = pages * PAGE_TOKENS * shape.bytes_per_token();
         devices.push(DevicePlan {
             device: place.to_string(),
             layers: part.len(),
-            memory: MemoryPlan::new(weighed, workspace, kv_bytes, held),
+            memory: MemoryPlan::new(weighed, workspace, kv_bytes, held)
+                .with_states(states.map_or(0, |plan| plan.bytes)),
         });
-        let mut stage = weights.with_pages(shape, pages).map_err(|error| on(place, error))?;
+        let of_part = config.state_shape(part.layers());
+        let slots = of_part.zip(states.map(|plan| plan.slots()));
+        let stage = weights.with_pages(shape, pages, slots);
+        let mut stage = stage.map_err(|error| on(place, error))?;
         if options.warm_up {
             stage.warm_up().map_err(|error| on(place, error))?;
         }
@@ -114,7 +123,8 @@ pub(super) fn load(
     let on_gpus = !parts.iter().any(|(place, _)| matches!(place, Place::Cpu));
     let tokens = pages * PAGE_TOKENS;
     let batch = options.auto_batch.then_some(AutoBatch { on_gpus, tokens, context_length });
-    Ok(Loaded { backend: Backend::new(stages, last), devices, pages, context_length, batch })
+    let backend = Backend::new(stages, last);
+    Ok(Loaded { backend, devices, pages, context_length, states, batch })
 }
 
 impl Weights {
@@ -154,10 +164,22 @@ impl Weights {
         }
     }
 
-    /// Allocates pages beside the weights.
-    fn with_pages(self, shape: KvShape, pages: usize) -> Result<Stage, LoadError> {
+    /// Allocates pages beside the weights, and slots of recurrent state of a shape.
+    fn with_pages(
+        self,
+        shape: KvShape,
+        pages: usize,
+        states: Option<(StateShape, usize)>,
+    ) -> Result<Stage, LoadError> {
         match self {
-            Self::Cpu(model) => Ok(Stage::Cpu(model, KvPool::new(shape, pages))),
+            Self::Cpu(model) => {
+                let pool = KvPool::new(shape, pages);
+                let pool = match states {
+                    Some((shape, slots)) => pool.with_states(shape, slots),
+                    None => pool,
+                };
+                Ok(Stage::Cpu(model, pool))
+            }
             #[cfg(feature = "cuda")]
             Self::Cuda { name, model, .. } => {
                 let pages = model.pages(shape, pages)?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::device::Place;
 use super::{DeviceChoice, EngineOptions};
-use crate::kv::{KvPlan, KvShape, PAGE_TOKENS};
+use crate::kv::{KvPlan, KvShape, PAGE_TOKENS, StatePlan};
 use crate::model::{ModelConfig, Workspace};
 use crate::{LoadError, system};
 
@@ -29,6 +29,8 @@ pub struct MemoryPlan {
     pub adapters: usize,
     /// Keys and values if every page is in use.
     pub keys_and_values: usize,
+    /// The recurrent states of all sequences and checkpoints, in hybrid models.
+    pub states: usize,
     /// The activations of the largest step, and the logits.
     pub workspace: usize,
     /// Everything else: the program, the tokenizer, requests, and weights kept in another form than the
@@ -109,7 +111,12 @@ impl MemoryPlan {
         let parts = [weights, adapters, keys_and_values, workspace, rest];
         let sum = parts.into_iter().fold(0, usize::saturating_add);
         let total = sum.max(held.peak.unwrap_or(0));
-        Self { weights, adapters, keys_and_values, workspace, rest, total }
+        Self { weights, adapters, keys_and_values, states: 0, workspace, rest, total }
+    }
+
+    /// Adds the bytes of recurrent states.
+    pub(super) fn with_states(self, states: usize) -> Self {
+        Self { states, total: self.total.saturating_add(states), ..self }
     }
 
     /// Returns the sum of both.
@@ -118,11 +125,31 @@ impl MemoryPlan {
             weights: self.weights.saturating_add(other.weights),
             adapters: self.adapters.saturating_add(other.adapters),
             keys_and_values: self.keys_and_values.saturating_add(other.keys_and_values),
+            states: self.states.saturating_add(other.states),
             workspace: self.workspace.saturating_add(other.workspace),
             rest: self.rest.saturating_add(other.rest),
             total: self.total.saturating_add(other.total),
         }
     }
+}
+
+/// Returns what keys, values and recurrent states may use of the free memory, unless it is set.
+fn share(config: &ModelConfig, options: &EngineOptions, held: Held) -> usize {
+    let (part, whole) = held.share;
+    let workspace = workspace_bytes(config, options);
+    let left = held.available.map(|bytes| bytes.saturating_sub(workspace));
+    left.map_or(1 << 30, |bytes| bytes / whole * part)
+}
+
+/// Returns the slots of recurrent state that fit into the memory free after the weights are loaded, or `None` if the
+/// model has none.
+pub(super) fn states(
+    config: &ModelConfig,
+    options: &EngineOptions,
+    held: Held,
+) -> Option<StatePlan> {
+    let shape = config.state_shape(0..config.layers)?;
+    Some(StatePlan::new(shape, options.max_batch, share(config, options, held)))
 }
 
 /// Returns the number of pages that fit into the memory free after the weights are loaded. Unless `kv_tokens`
@@ -135,21 +162,26 @@ pub(super) fn pages(
     shape: KvShape,
     options: &EngineOptions,
     held: Held,
+    states: Option<StatePlan>,
 ) -> Result<KvPlan, LoadError> {
     let workspace = workspace_bytes(config, options);
-    let (part, whole) = held.share;
-    let left = held.available.map(|bytes| bytes.saturating_sub(workspace));
-    let share = left.map_or(1 << 30, |bytes| bytes / whole * part);
+    let states = states.map_or(0, |plan| plan.bytes);
+    let share = share(config, options, held).saturating_sub(states);
     let context = context_length(config, options);
     let kv = KvPlan::new(shape, context, options.max_batch, options.kv_tokens, share);
     if let Some(free) = held.available
-        && kv.bytes.saturating_add(workspace) > free
+        && kv.bytes.saturating_add(workspace).saturating_add(states) > free
     {
         return Err(LoadError::OutOfMemory(format!(
-            "keys and values of {} tokens need {} MiB and the workspace {} MiB, {} MiB are free; \
+            "keys and values of {} tokens need {} MiB, {}the workspace {} MiB, {} MiB are free; \
              set kv_tokens lower",
             kv.pages * PAGE_TOKENS,
             kv.bytes >> 20,
+            if states > 0 {
+                format!("recurrent states {} MiB, ", states >> 20)
+            } else {
+                String::new()
+            },
             workspace >> 20,
             free >> 20,
         )));
@@ -174,6 +206,9 @@ impl fmt::Display for MemoryPlan {
         write!(f, "{} MiB of weights, ", mib(self.weights))?;
         if self.adapters > 0 {
             write!(f, "{} MiB of adapters, ", mib(self.adapters))?;
+        }
+        if self.states > 0 {
+            write!(f, "{} MiB of recurrent states, ", mib(self.states))?;
         }
         write!(
             f,
@@ -220,7 +255,7 @@ mod tests {
     fn plan(options: &EngineOptions, held: Held) -> Result<(MemoryPlan, KvPlan), LoadError> {
         let file = file();
         let config = file.config().unwrap();
-        let kv = pages(&config, config.kv_shape(KvType::F32), options, held)?;
+        let kv = pages(&config, config.kv_shape(KvType::F32), options, held, None)?;
         let weighed = ModelBytes { weights: file.weight_bytes(), adapters: 0 };
         Ok((MemoryPlan::new(weighed, workspace_bytes(&config, options), kv.bytes, held), kv))
     }

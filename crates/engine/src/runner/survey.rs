@@ -1,7 +1,7 @@
 //! Estimates a model's properties and memory before its weights are read.
 
 use super::load::{kv_type, most_common_format};
-use super::memory::{ROOM, context_length, workspace_bytes};
+use super::memory::{self, Held, ROOM, context_length, workspace_bytes};
 use super::vision::Projector;
 use super::{EngineOptions, batch};
 use crate::kv::PAGE_TOKENS;
@@ -53,6 +53,9 @@ impl Survey {
         let fixed = file.weight_bytes().saturating_add(adapters).saturating_add(for_images);
         let workspace = workspace_bytes(&config, options).saturating_mul(options.device.count());
         let fixed = fixed.saturating_add(workspace).saturating_add(ROOM);
+        let held = Held { available: options.device.available_memory(), ..Held::default() };
+        let states = memory::states(&config, options, held).map_or(0, |plan| plan.bytes);
+        let fixed = fixed.saturating_add(states);
         let full = context_length.saturating_mul(options.max_batch);
         Ok(Self {
             quantization: most_common_format(&file),

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
+use super::fused::HeadSizes;
 use super::json::Object;
+use super::recurrent::Recurrent;
 use super::{CONFIG as FILE, SafetensorsError, other_keys, seeing};
 use crate::LoadError;
 use crate::architecture::{Architecture, MropeOrder};
@@ -66,6 +68,8 @@ pub(super) struct Facts {
     pub(super) vocab: usize,
     /// The number of experts of a layer.
     pub(super) experts: usize,
+    /// The heads of recurrent layers, if there are such layers.
+    pub(super) heads: Option<HeadSizes>,
     /// Whether the embedding is also the head, if the config says so.
     pub(super) tied: Option<bool>,
     /// Whether the model sees images.
@@ -84,8 +88,8 @@ pub(super) fn read(
     other_keys::refuse_prequantized_weights(folder, config, metadata)?;
     let sees = known.mrope.is_some();
     other_keys::refuse_non_generative_models(sees, config, metadata)?;
-    refuse_unsupported_scalings(config, metadata)?;
-    other_keys::refuse_unsupported_values(architecture, config, metadata)?;
+    refuse_unsupported_scalings(known, config, metadata)?;
+    other_keys::refuse_unsupported_values(known, config, metadata)?;
     refuse_unsupported_experts(architecture, config, metadata)?;
 
     let mut values: Vec<(String, Value, String)> = Vec::new();
@@ -94,8 +98,21 @@ pub(super) fn read(
     };
     for (key, name) in INTEGERS {
         let value = config.integer(name).map_err(damaged)?;
+        // Hybrid models of experts have no other block.
+        let may_miss = known.delta.is_some() && known.experts.is_some();
+        if value.is_none() && name == "intermediate_size" && may_miss {
+            continue;
+        }
         let value = value.ok_or_else(|| damaged(config.missing(name, "an integer from 1")))?;
         set(key, Value::Int(value.into()), name);
+    }
+    let mut heads = None;
+    if known.delta.is_some() {
+        let recurrent = Recurrent::read(config).map_err(damaged)?;
+        heads = Some(recurrent.heads);
+        for (key, value, name) in recurrent.metadata {
+            set(key, Value::Int(value), name);
+        }
     }
     let mut experts = 0;
     if known.experts.is_some() {
@@ -142,7 +159,7 @@ pub(super) fn read(
         metadata.insert(&key, value, origin);
     }
     let vocab = usize::try_from(vocab).unwrap_or(usize::MAX);
-    Ok(Facts { vocab, experts, tied, sees })
+    Ok(Facts { vocab, experts, heads, tied, sees })
 }
 
 fn architecture(config: &Object, metadata: &Metadata) -> Result<Architecture, LoadError> {
@@ -160,13 +177,18 @@ fn architecture(config: &Object, metadata: &Metadata) -> Result<Architecture, Lo
 }
 
 /// Refuses configs that scale positions in a way that the decoder does not.
-fn refuse_unsupported_scalings(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
+fn refuse_unsupported_scalings(
+    architecture: Architecture,
+    config: &Object,
+    metadata: &Metadata,
+) -> Result<(), LoadError> {
     for key in ["rope_scaling", "rope_parameters"] {
         let scaling = config.get(key).and_then(Json::as_object);
         let said = || scaling.into_iter().flatten().filter(|(_, value)| !value.is_null());
-        // A config may rotate only part of each head; the decoder rotates all of it.
+        // A config may rotate only part of each head; except in hybrid models the decoder rotates all of it.
         let turns_all = |name: &str, value: &Json| {
-            name == "partial_rotary_factor" && value.as_f64() == Some(1.0)
+            let is_computed = architecture.delta.is_some() || value.as_f64() == Some(1.0);
+            name == "partial_rotary_factor" && is_computed
         };
         let unknown = |(name, value): &(&String, &Json)| {
             ![YARN.as_slice(), &MROPE].concat().contains(&name.as_str()) && !turns_all(name, value)
@@ -199,7 +221,7 @@ fn refuse_unsupported_experts(
     let rules: &[(&str, bool, bool)] = match architecture {
         "qwen2moe" => &[("norm_topk_prob", false, false), ("qkv_bias", true, true)],
         "qwen3moe" => &[("norm_topk_prob", true, false)],
-        "qwen3vlmoe" => &[("norm_topk_prob", true, true)],
+        "qwen3vlmoe" | "qwen3next" | "qwen35moe" => &[("norm_topk_prob", true, true)],
         _ => return Ok(()),
     };
     let rules = rules

@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use candle_core::quantized::GgmlDType;
 
+use super::fused::Heads;
 use super::packed::Expert;
 use super::quantize::{self, Target};
 use super::shards::{Entry, Float};
@@ -24,8 +25,16 @@ pub(super) struct Found<'a> {
     pub(super) tensor: String,
     pub(super) entry: &'a Entry,
     pub(super) float: Float,
-    /// The part that is the matrix of one expert, if the tensor has those of all experts.
-    expert: Option<Expert>,
+    /// The part that is the matrix, if the tensor has others too.
+    part: Option<Part>,
+}
+
+/// A part of a tensor.
+enum Part {
+    /// The matrix of one expert, of those of all experts.
+    Expert(Expert),
+    /// Some rows of each key head.
+    Heads(Heads),
 }
 
 impl SafetensorsModel {
@@ -33,21 +42,25 @@ impl SafetensorsModel {
     fn require(&self, name: &str, shape: &[usize]) -> Result<Found<'_>, LoadError> {
         let theirs = self.0.names.theirs(name);
         let own = theirs.as_ref().and_then(|theirs| self.0.shards.tensors.get(theirs));
-        let (tensor, entry, expert) = match (theirs, own) {
+        let (tensor, entry, part) = match (theirs, own) {
             (Some(tensor), Some(entry)) => {
                 self.check_shape(&tensor, entry, shape)?;
                 (tensor, entry, None)
             }
-            (theirs, _) => match (self.packed(name), shape) {
-                (Some((packed, entry)), &[outputs, inputs]) => {
+            (theirs, _) => match (self.packed(name), self.fused(name), shape) {
+                (Some((packed, entry)), _, &[outputs, inputs]) => {
                     let expert = self.expert(&packed, entry, outputs, inputs)?;
-                    (packed.tensor, entry, Some(expert))
+                    (packed.tensor, entry, Some(Part::Expert(expert)))
+                }
+                (_, Some((tensor, entry, is_gate)), &[_, inputs]) => {
+                    let heads = self.heads(&tensor, entry, is_gate, inputs)?;
+                    (tensor, entry, Some(Part::Heads(heads)))
                 }
                 _ => return Err(self.missing(theirs.unwrap_or_else(|| name.to_owned()))),
             },
         };
         match entry.float() {
-            Some(float) => Ok(Found { tensor, entry, float, expert }),
+            Some(float) => Ok(Found { tensor, entry, float, part }),
             None => Err(self.metadata().unsupported(format!(
                 "tensor {tensor:?} has the type {}, which is not supported; supported are F32, F16 and \
                  BF16",
@@ -63,7 +76,12 @@ impl SafetensorsModel {
         entry: &Entry,
         expected: &[usize],
     ) -> Result<(), LoadError> {
-        if entry.shape == expected {
+        // A convolution of each channel by itself: `[channels, 1, kernel]`.
+        let squeezed = match *entry.shape.as_slice() {
+            [channels, 1, kernel] if self.0.names.is_convolution(tensor) => [channels, kernel],
+            _ => [0; 2],
+        };
+        if entry.shape == expected || squeezed == expected {
             return Ok(());
         }
         Err(self.error(SafetensorsError::WrongShape {
@@ -145,10 +163,14 @@ impl SafetensorsModel {
     /// Reads the numbers of a tensor, or of the part that is an expert's matrix, in the file's format.
     fn data(&self, found: &Found<'_>) -> Result<Box<dyn Deref<Target = [u8]>>, LoadError> {
         let Found { entry, float, .. } = *found;
-        let bytes = match &found.expert {
-            None => self.0.shards.data(entry).map(|bytes| Box::new(bytes) as Box<_>),
-            Some(expert) => {
-                expert.read(&self.0.shards, entry, float).map(|bytes| Box::new(bytes) as Box<_>)
+        let shards = &self.0.shards;
+        let bytes = match &found.part {
+            None => shards.data(entry).map(|bytes| Box::new(bytes) as Box<_>),
+            Some(Part::Expert(expert)) => {
+                expert.read(shards, entry, float).map(|bytes| Box::new(bytes) as Box<_>)
+            }
+            Some(Part::Heads(heads)) => {
+                heads.read(shards, entry, float).map(|bytes| Box::new(bytes) as Box<_>)
             }
         };
         bytes.map_err(|problem| self.error(problem))

@@ -4,8 +4,9 @@
 //! - `shards`: opens the files with the weights and checks their headers and the index
 //! - `names`: maps the decoder's tensor names to those in the files
 //! - `config`, `other_keys`, `tokenizer`: translate the JSON files to GGUF's metadata, which is then checked;
-//!   `seeing`: finds the text model's part in the config of a model that sees
-//! - `load`: loads tensors; `packed`: those of experts that are stored together
+//!   `recurrent`: of hybrid models; `seeing`: finds the text model's part in the config of a model that sees
+//! - `load`: loads tensors; `packed`: those of experts that are stored together; `fused`: projections of recurrent
+//!   layers that are
 //! - `quantize`: converts f32, f16 and bf16 to the formats of the matrix products
 //! - `json`: reads a file of limited size, key by key
 //! - `file`: a single file of tensors, such as an adapter
@@ -16,12 +17,14 @@
 
 mod config;
 mod file;
+mod fused;
 mod json;
 mod load;
 mod names;
 mod other_keys;
 mod packed;
 mod quantize;
+mod recurrent;
 mod seeing;
 mod shards;
 mod tokenizer;
@@ -47,6 +50,7 @@ use crate::gguf::Metadata;
 use crate::quantization::Quantization;
 use crate::stored_tensor::{StoredTensor, layer_of};
 use config::Facts;
+use fused::HeadSizes;
 use names::Names;
 use quantize::Target;
 use shards::{Entry, Shards};
@@ -72,6 +76,8 @@ struct Inner {
     vocab: usize,
     /// The number of experts of a layer by the config.
     experts: usize,
+    /// The heads of recurrent layers by the config, if there are such layers.
+    heads: Option<HeadSizes>,
     /// Whether the embedding is also the head.
     tied: bool,
 }
@@ -111,8 +117,8 @@ impl SafetensorsModel {
         tokenizer::read(folder, &config, &facts, &mut metadata)?;
         let names = Names::of(|name| shards.tensors.contains_key(name));
         let tied = facts.tied.unwrap_or_else(|| !shards.tensors.contains_key(names.head));
-        let Facts { vocab, experts, .. } = facts;
-        let inner = Inner { metadata, shards, names, quantization, vocab, experts, tied };
+        let Facts { vocab, experts, heads, .. } = facts;
+        let inner = Inner { metadata, shards, names, quantization, vocab, experts, heads, tied };
         let model = Self(Arc::new(inner));
         model.log_quantization_fallbacks();
         Ok(model)

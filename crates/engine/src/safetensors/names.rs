@@ -4,7 +4,7 @@
 const MODEL: [(&str, &str); 2] = [("token_embd", "embed_tokens"), ("output_norm", "norm")];
 
 /// Tensors of a layer: after `blk.N.`, and after `layers.N.`.
-const LAYER: [(&str, &str); 16] = [
+const LAYER: [(&str, &str); 25] = [
     ("attn_norm", "input_layernorm"),
     ("attn_q", "self_attn.q_proj"),
     ("attn_k", "self_attn.k_proj"),
@@ -21,13 +21,43 @@ const LAYER: [(&str, &str); 16] = [
     ("ffn_gate_shexp", "mlp.shared_expert.gate_proj"),
     ("ffn_up_shexp", "mlp.shared_expert.up_proj"),
     ("ffn_down_shexp", "mlp.shared_expert.down_proj"),
+    // Of hybrid models.
+    ("post_attention_norm", "post_attention_layernorm"),
+    ("attn_qkv", "linear_attn.in_proj_qkv"),
+    ("attn_gate", "linear_attn.in_proj_z"),
+    ("ssm_beta", "linear_attn.in_proj_b"),
+    ("ssm_alpha", "linear_attn.in_proj_a"),
+    ("ssm_ba", "linear_attn.in_proj_ba"),
+    ("ssm_conv1d", CONVOLUTION),
+    ("ssm_norm", "linear_attn.norm"),
+    ("ssm_out", "linear_attn.out_proj"),
+];
+
+/// Tensors of a recurrent layer whose names have no `weight`: after `blk.N.`, and after `layers.N.`.
+const WHOLE: [(&str, &str); 2] =
+    [("ssm_a", "linear_attn.A_log"), ("ssm_dt.bias", "linear_attn.dt_bias")];
+
+/// Queries, keys, values and gates of a recurrent layer in one tensor: Qwen3-Next.
+const FUSED: &str = "linear_attn.in_proj_qkvz";
+
+/// The convolution of a recurrent layer, which has a dimension of one in the files.
+const CONVOLUTION: &str = "linear_attn.conv1d";
+
+/// Small matrices that are never quantized: they make discrete decisions, or decide how long a state lasts.
+const EXACT: [&str; 6] = [
+    ROUTER,
+    SHARED_GATE,
+    CONVOLUTION,
+    "linear_attn.in_proj_b",
+    "linear_attn.in_proj_a",
+    "linear_attn.in_proj_ba",
 ];
 
 /// Tensors of an expert: between `blk.N.` and `.E`, and after `layers.N.mlp.experts.E.`.
 const EXPERT: [(&str, &str); 3] =
     [("ffn_gate_exps", "gate_proj"), ("ffn_up_exps", "up_proj"), ("ffn_down_exps", "down_proj")];
 
-/// The routers of the experts and of the shared expert: never quantized.
+/// The routers of the experts and of the shared expert.
 const ROUTER: &str = "mlp.gate";
 const SHARED_GATE: &str = "mlp.shared_expert_gate";
 
@@ -85,6 +115,11 @@ impl Names {
         if name == "output.weight" {
             return Some(self.head.to_owned());
         }
+        if let Some((layer, own)) = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'))
+            && let Some(theirs) = find(&WHOLE, own)
+        {
+            return Some(format!("{}{layer}.{theirs}", self.layers()));
+        }
         let (module, kind) = name.rsplit_once('.')?;
         match module.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
             Some((layer, module)) => {
@@ -116,6 +151,24 @@ impl Names {
         Some(Packed { tensor, place, expert: expert.parse().ok()? })
     }
 
+    /// Returns the tensor of a recurrent layer that has the rows of `attn_qkv` and `attn_gate` together, by the
+    /// decoder's name of one of these, and whether it is the gate.
+    pub(super) fn fused(self, name: &str) -> Option<(String, bool)> {
+        let (layer, module) = name.strip_prefix("blk.")?.split_once('.')?;
+        let is_gate = match module {
+            "attn_qkv.weight" => false,
+            "attn_gate.weight" => true,
+            _ => return None,
+        };
+        Some((format!("{}{layer}.{FUSED}.weight", self.layers()), is_gate))
+    }
+
+    /// Returns whether a tensor is the convolution of a recurrent layer.
+    pub(super) fn is_convolution(self, theirs: &str) -> bool {
+        let module = theirs.strip_suffix(".weight").and_then(|name| self.module_of_layer(name));
+        module == Some(CONVOLUTION)
+    }
+
     /// Returns whether a tensor has matrices of all experts of a layer.
     pub(super) fn is_packed(self, theirs: &str) -> bool {
         let module = self.module_of_layer(theirs);
@@ -129,8 +182,14 @@ impl Names {
         if theirs == self.head || self.is_packed(theirs) {
             return true;
         }
+        if let Some(own) = self.module_of_layer(theirs)
+            && WHOLE.iter().any(|(_, known)| *known == own)
+        {
+            return true;
+        }
         let Some((module, "weight" | "bias")) = theirs.rsplit_once('.') else { return false };
         match self.module_of_layer(module) {
+            Some(FUSED) => true,
             Some(module) => LAYER.iter().any(|(_, known)| *known == module) || is_expert(module),
             None => {
                 let module = module.strip_prefix(self.model);
@@ -139,10 +198,10 @@ impl Names {
         }
     }
 
-    /// Returns whether a tensor makes discrete decisions and so is not quantized.
+    /// Returns whether a tensor is not quantized, whatever the format of the others.
     pub(super) fn stays_unquantized(self, theirs: &str) -> bool {
         let module = theirs.rsplit_once('.').and_then(|(module, _)| self.module_of_layer(module));
-        module.is_some_and(|module| [ROUTER, SHARED_GATE].contains(&module))
+        module.is_some_and(|module| EXACT.contains(&module))
     }
 
     /// Returns what follows the number of a layer.
@@ -183,6 +242,10 @@ mod tests {
             ("blk.0.ffn_norm.weight", "model.layers.0.post_attention_layernorm.weight"),
             ("blk.7.ffn_down_exps.12.weight", "model.layers.7.mlp.experts.12.down_proj.weight"),
             ("blk.7.ffn_gate_inp.weight", "model.layers.7.mlp.gate.weight"),
+            ("blk.2.ssm_a", "model.layers.2.linear_attn.A_log"),
+            ("blk.2.ssm_dt.bias", "model.layers.2.linear_attn.dt_bias"),
+            ("blk.2.attn_qkv.weight", "model.layers.2.linear_attn.in_proj_qkv.weight"),
+            ("blk.2.post_attention_norm.weight", "model.layers.2.post_attention_layernorm.weight"),
         ] {
             assert_eq!(names.theirs(ours).as_deref(), Some(theirs));
             assert!(names.is_known(theirs), "{theirs}");
@@ -191,6 +254,11 @@ mod tests {
         assert_eq!(names.theirs("blk.0.ssm_in.weight"), None);
         assert!(names.stays_unquantized("model.layers.7.mlp.gate.weight"));
         assert!(!names.stays_unquantized("model.layers.7.mlp.experts.0.gate_proj.weight"));
+        assert!(names.stays_unquantized("model.layers.2.linear_attn.in_proj_a.weight"));
+        let fused = "model.layers.2.linear_attn.in_proj_qkvz.weight";
+        assert_eq!(names.fused("blk.2.attn_gate.weight"), Some((fused.to_owned(), true)));
+        assert!(names.is_known(fused) && names.fused("blk.2.ssm_out.weight").is_none());
+        assert!(names.is_convolution("model.layers.2.linear_attn.conv1d.weight"));
         for other in [
             "model.layers.0.mlp.experts.x.up_proj.weight",
             "model.layers.0.self_attn.rotary_emb.inv_freq",

@@ -8,16 +8,26 @@ use serde_json::Value as Json;
 use super::CONFIG as FILE;
 use super::json::Object;
 use crate::LoadError;
+use crate::architecture::Architecture;
 use crate::gguf::Metadata;
 
 /// The names of supported models in `architectures`: of text models and of models that see.
-const TEXT_MODELS: [&str; 4] =
-    ["Qwen2ForCausalLM", "Qwen2MoeForCausalLM", "Qwen3ForCausalLM", "Qwen3MoeForCausalLM"];
-const SEEING_MODELS: [&str; 4] = [
+const TEXT_MODELS: [&str; 5] = [
+    "Qwen2ForCausalLM",
+    "Qwen2MoeForCausalLM",
+    "Qwen3ForCausalLM",
+    "Qwen3MoeForCausalLM",
+    "Qwen3NextForCausalLM",
+];
+const SEEING_MODELS: [&str; 8] = [
     "Qwen2VLForConditionalGeneration",
     "Qwen2_5_VLForConditionalGeneration",
     "Qwen3VLForConditionalGeneration",
     "Qwen3VLMoeForConditionalGeneration",
+    "Qwen3_5ForConditionalGeneration",
+    "Qwen3_5ForCausalLM",
+    "Qwen3_5MoeForConditionalGeneration",
+    "Qwen3_5MoeForCausalLM",
 ];
 
 /// Parts of the names of classification and reward models in `architectures`.
@@ -108,6 +118,10 @@ const HARMLESS: &[&str] = &[
     "transformers_version",
 ];
 
+/// The same of hybrid models: layers that predict further tokens (MTP) are not loaded, and states are always in f32.
+const HARMLESS_OF_HYBRIDS: [&str; 3] =
+    ["mamba_ssm_dtype", "mtp_num_hidden_layers", "mtp_use_dedicated_embeddings"];
+
 /// Prefixes of keys that tools add as notes.
 const NOTE_KEY_PREFIXES: [&str; 2] = ["_", "unsloth_"];
 
@@ -162,7 +176,7 @@ pub(super) fn refuse_non_generative_models(
     config: &Object,
     metadata: &Metadata,
 ) -> Result<(), LoadError> {
-    let supported = if sees { SEEING_MODELS } else { TEXT_MODELS };
+    let supported: &[&str] = if sees { &SEEING_MODELS } else { &TEXT_MODELS };
     let names = config.get("architectures").and_then(Json::as_array);
     for name in names.into_iter().flatten().filter_map(Json::as_str) {
         if SCORING_MODEL_PARTS.iter().any(|part| name.contains(part)) {
@@ -172,7 +186,7 @@ pub(super) fn refuse_non_generative_models(
             )));
         }
         if !supported.contains(&name) {
-            let [others @ .., last] = &supported;
+            let [others @ .., last] = supported else { continue };
             return Err(metadata.unsupported(format!(
                 "it is a {name:?} (architectures of {FILE}); supported are {} and {last}",
                 others.join(", ")
@@ -192,11 +206,12 @@ pub(super) fn refuse_non_generative_models(
 
 /// Refuses values for which transformers would compute something else than the decoder.
 pub(super) fn refuse_unsupported_values(
-    architecture: &str,
+    architecture: Architecture,
     config: &Object,
     metadata: &Metadata,
 ) -> Result<(), LoadError> {
-    let of_qwen2 = architecture.starts_with("qwen2");
+    let of_qwen2 = architecture.name.starts_with("qwen2");
+    let is_hybrid = architecture.delta.is_some();
     for (key, allowed) in [
         ("hidden_act", Json::from("silu")),
         ("attention_bias", Json::from(false)),
@@ -206,8 +221,16 @@ pub(super) fn refuse_unsupported_values(
         ("use_mrope", Json::from(false)),
         ("use_qk_norm", Json::from(!of_qwen2)),
         ("qkv_bias", Json::from(of_qwen2)),
+        ("attn_output_gate", Json::from(is_hybrid)),
     ] {
         refuse_unless(config, metadata, key, &allowed)?;
+    }
+    if is_hybrid {
+        for key in HARMLESS_OF_HYBRIDS {
+            let _ = config.get(key);
+        }
+        refuse_unless(config, metadata, "output_gate_type", &Json::from("swish"))?;
+        return Ok(());
     }
     let rotated = config.get("partial_rotary_factor");
     if rotated.is_some_and(|rotated| rotated.as_f64() != Some(1.0)) {

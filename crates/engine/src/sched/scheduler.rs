@@ -83,6 +83,9 @@ impl Scheduler {
         for (_, id) in &order[decodes..] {
             self.compute(*id, usize::MAX, &mut budget, plan);
         }
+        for sequence in &mut self.running {
+            sequence.plan_states();
+        }
         let chunks = order.iter().filter_map(|(_, id)| self.sequence(*id)?.chunk());
         plan.chunks.extend(chunks);
         self.order = order;
@@ -147,7 +150,7 @@ impl Scheduler {
     /// Admits waiting sequences, short and urgent ones first, while there is room for a sequence's tokens and part of
     /// its answer, beside the same for all running ones.
     fn admit(&mut self, plan: &mut StepPlan) {
-        while self.running.len() < self.limits.max_batch {
+        while self.running.len() < self.limits.max_batch && self.pages.has_free_state() {
             let mut places = self.next_to_admit().into_iter().flatten();
             if !places.any(|place| self.admit_at(place, plan)) {
                 return;

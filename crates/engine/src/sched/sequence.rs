@@ -53,6 +53,8 @@ pub struct Sequence {
     times_overtaken: usize,
     /// Its pages, while it runs.
     pages: Option<BlockTable>,
+    /// In hybrid models: the number of pages that others had computed, too, without a recurrent state after them.
+    branch: usize,
 }
 
 impl Sequence {
@@ -83,6 +85,7 @@ impl Sequence {
             preempted: false,
             times_overtaken: 0,
             pages: None,
+            branch: 0,
         }
     }
 
@@ -270,7 +273,10 @@ impl Sequence {
     /// before it was preempted.
     fn take_cached(&mut self) -> usize {
         let before = self.num_computed;
-        while let Some(key) = self.next_page() {
+        if self.pages.as_ref().is_some_and(BlockTable::has_states) {
+            self.take_cached_with_state();
+        }
+        while let Some(key) = self.next_page_without_state() {
             if !self.pages.as_mut().is_some_and(|table| table.take_cached(&key)) {
                 break;
             }
@@ -292,6 +298,59 @@ impl Sequence {
         (whole && (index + 1) * PAGE_TOKENS < self.tokens.len()).then(|| self.key(index))
     }
 
+    /// Returns the key of the next page, as [`next_page`](Self::next_page), if a page is all that is needed.
+    fn next_page_without_state(&mut self) -> Option<PageKey> {
+        if self.pages.as_ref().is_some_and(BlockTable::has_states) {
+            None
+        } else {
+            self.next_page()
+        }
+    }
+
+    /// Takes over the next pages that others computed up to the last one with a recurrent state. The place where
+    /// pages end that had been computed gets one in this step or a later one: others may begin alike.
+    fn take_cached_with_state(&mut self) {
+        let mut keys = Vec::new();
+        if let Some(key) = self.next_page() {
+            let first = self.num_computed / PAGE_TOKENS;
+            let mut next = Some(key);
+            while let Some(key) = next
+                && self.pages.as_ref().is_some_and(|table| table.is_cached(&key))
+            {
+                keys.push(key);
+                let index = first + keys.len();
+                next = ((index + 1) * PAGE_TOKENS < self.tokens.len()).then(|| self.key(index));
+            }
+            if let Some(table) = self.pages.as_mut().filter(|_| !keys.is_empty()) {
+                self.branch = first + keys.len();
+                self.num_computed += table.take_cached_with_state(&keys) * PAGE_TOKENS;
+            }
+        }
+    }
+
+    /// Plans the recurrent states that are kept of the tokens of this step: at the end of the prompt, at intervals
+    /// before it, where another prompt parted, and the last one of the answer.
+    pub(super) fn plan_states(&mut self) {
+        let Some(interval) = self.pages.as_ref().and_then(BlockTable::state_interval) else {
+            return;
+        };
+        let (start, end) = (self.num_computed, self.num_computed + self.num_planned);
+        let last_of_prompt = (self.prompt_len - 1) / PAGE_TOKENS;
+        for pages in start / PAGE_TOKENS + 1..=end / PAGE_TOKENS {
+            let in_prompt = pages <= last_of_prompt;
+            let wanted = pages == last_of_prompt
+                || pages == self.branch
+                || (in_prompt && pages.is_multiple_of(interval))
+                || pages * PAGE_TOKENS > self.prompt_len;
+            if wanted {
+                let key = self.key(pages - 1);
+                if let Some(table) = &mut self.pages {
+                    table.save_state(pages, &key);
+                }
+            }
+        }
+    }
+
     /// Records that keys and values up to here are in the pages, and publishes full pages.
     pub(super) fn mark_computed(&mut self, computed: usize) {
         for index in self.num_computed / PAGE_TOKENS..computed / PAGE_TOKENS {
@@ -299,6 +358,11 @@ impl Sequence {
             if let Some(table) = &mut self.pages {
                 table.keep(index, key);
             }
+        }
+        if let Some(mut table) = self.pages.take() {
+            let prompt_len = self.prompt_len;
+            table.publish_states(prompt_len, |index| self.key(index));
+            self.pages = Some(table);
         }
         self.num_computed = computed;
         self.num_planned = 0;
@@ -308,6 +372,7 @@ impl Sequence {
     pub(super) fn forget(&mut self) {
         if let Some(table) = &mut self.pages {
             table.forget();
+            table.forget_states(&self.keys);
         }
     }
 

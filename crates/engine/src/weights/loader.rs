@@ -7,7 +7,7 @@ use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
 use candle_core::{DType, Device, Tensor};
 
 use super::{Embedding, Linear};
-use crate::architecture::{MatrixSpec, Part, VectorSpec};
+use crate::architecture::{MatrixSpec, Part, VectorForm, VectorSpec};
 use crate::gguf::{GgufError, GgufFile, TensorInfo};
 use crate::progress::Progress;
 use crate::safetensors::{Matrix, SafetensorsModel};
@@ -257,7 +257,24 @@ impl<'a> Weights<'a> {
 
     /// Loads a vector as f32.
     pub(crate) fn vector(&self, spec: &VectorSpec) -> Result<Vec<f32>, LoadError> {
-        self.numbers_of(&spec.name, spec.len)
+        let mut numbers = self.numbers_of(&spec.name, spec.len)?;
+        // GGUF files hold the values that are used.
+        if matches!(self.checkpoint, Checkpoint::Safetensors(_)) {
+            match spec.form {
+                VectorForm::Plain => {}
+                VectorForm::ZeroCentred => numbers.iter_mut().for_each(|number| *number += 1.0),
+                VectorForm::LogOfNegative => {
+                    numbers.iter_mut().for_each(|number| *number = -number.exp());
+                }
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// Returns the error for a model that a device does not compute.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn unsupported(&self, problem: &str) -> LoadError {
+        self.checkpoint.metadata().unsupported(problem)
     }
 
     fn numbers_of(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
@@ -270,7 +287,7 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// Loads a matrix of a model with experts as f32. A single row may be stored as a vector.
+    /// Loads a matrix as f32: a router, or a small one of a recurrent layer. A single row may be stored as a vector.
     pub(crate) fn rows(&self, spec: &MatrixSpec) -> Result<Vec<f32>, LoadError> {
         let (rows, len) = (spec.outputs, spec.inputs);
         let name = &format!("{}.weight", spec.name);

@@ -29,7 +29,7 @@ const KEYS: [&str; 15] = [
 ];
 
 /// Those of the architecture.
-const ARCHITECTURE_KEYS: [&str; 19] = [
+const ARCHITECTURE_KEYS: [&str; 28] = [
     "context_length",
     "embedding_length",
     "block_count",
@@ -49,6 +49,15 @@ const ARCHITECTURE_KEYS: [&str; 19] = [
     "expert_feed_forward_length",
     "expert_shared_feed_forward_length",
     "pooling_type",
+    "rope.dimension_count",
+    "rope.dimension_sections",
+    "nextn_predict_layers",
+    "full_attention_interval",
+    "ssm.conv_kernel",
+    "ssm.state_size",
+    "ssm.group_count",
+    "ssm.time_step_rank",
+    "ssm.inner_size",
 ];
 
 /// The contents of a GGUF file.
@@ -189,6 +198,32 @@ impl Gguf {
             file.metadata.push((format!("split.{key}"), Value::Int(value as i128)));
         }
         file
+    }
+
+    /// The names of all tensors.
+    pub(crate) fn tensor_names(&self) -> Vec<String> {
+        self.tensors.iter().map(|(spec, _)| spec.name.clone()).collect()
+    }
+
+    /// The same without a tensor.
+    pub(crate) fn without_tensor(mut self, name: &str) -> Self {
+        self.tensors.retain(|(spec, _)| spec.name != name);
+        self
+    }
+
+    /// The same with one more row of zeros in a tensor.
+    pub(crate) fn with_longer_tensor(mut self, name: &str) -> Self {
+        for (spec, data) in self.tensors.iter_mut().filter(|(spec, _)| spec.name == name) {
+            let row = data.len() / spec.shape[0];
+            data.extend(vec![0; row]);
+            spec.shape[0] += 1;
+        }
+        self
+    }
+
+    /// Loads it.
+    pub(crate) fn loads(self) {
+        self.start().unwrap();
     }
 
     /// The same with one tensor less.

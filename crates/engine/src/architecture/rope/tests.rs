@@ -14,6 +14,8 @@ fn config(mrope: Option<Mrope>) -> ModelConfig {
         heads: 2,
         kv_heads: 1,
         head_dim: HEAD_DIM,
+        rotary_dim: HEAD_DIM,
+        delta: None,
         feed_forward: FeedForward::Dense { ffn: 1 },
         vocab: 1,
         context_length: 1,

@@ -62,7 +62,7 @@ fn normalised_and_rotated_heads_match_the_cpu_twin() {
                 let sin: Vec<f32> = angles.iter().map(|x| x.sin()).collect();
                 let mut expected = x.clone();
                 let norm = with_norm.then_some((&weight[..], 1e-6));
-                rows::norm_and_turn(&mut expected, heads, norm, &cos, &sin, half);
+                rows::norm_and_turn(&mut expected, (heads, 2 * half), norm, &cos, &sin, half);
                 let mut memory = Memory::default();
                 let kernel = NormAndTurn {
                     x: memory.floats(&x),

@@ -1,0 +1,95 @@
+//! Whole engines: reuse of states, preemption, and the memory plan.
+
+use engine::{Engine, EngineOptions, Finished, Generation, ModelFile, Progress};
+
+use crate::common::{Fixture, fixtures, greedy};
+
+fn options() -> EngineOptions {
+    EngineOptions { device: engine::DeviceChoice::Cpu, ..EngineOptions::default() }
+}
+
+fn start(name: &str, options: &EngineOptions) -> Engine {
+    let (family, _) = name.split_once('-').unwrap();
+    let path = fixtures().join(family).join(name).with_extension("gguf");
+    Engine::start(&ModelFile::Path(path), options).unwrap()
+}
+
+fn finished(mut generation: Generation) -> (String, Finished) {
+    let mut text = String::new();
+    loop {
+        match generation.next_blocking().unwrap() {
+            Progress::Text { text: part, .. } => text.push_str(&part),
+            Progress::Finished(finished) => return (text, finished),
+            Progress::Failed(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn answer(engine: &Engine, tokens: &[u32], count: usize) -> (String, Finished) {
+    finished(engine.submit(&greedy(tokens, count)).unwrap())
+}
+
+/// A prompt that repeats the fixture's longest.
+fn long_prompt(len: usize) -> Vec<u32> {
+    let fixture = Fixture::load("qwen35-f32");
+    fixture.longest().tokens.iter().copied().cycle().take(len).collect()
+}
+
+#[test]
+fn later_turns_and_equal_beginnings_compute_only_what_is_new() {
+    for name in ["qwen35-f32", "qwen35-q8_0", "qwen35moe-q8_0"] {
+        let engine = start(name, &options());
+        let fresh = |tokens: &[u32]| answer(&start(name, &options()), tokens, 20).0;
+        let first = long_prompt(600);
+        let (_, one) = answer(&engine, &first, 20);
+        assert_eq!(one.cached_tokens, 0, "{name}");
+        // The same prompt again: all but what follows the last page is found.
+        let (text, again) = answer(&engine, &first, 20);
+        assert_eq!(again.cached_tokens, 576, "{name}");
+        assert_eq!(text, fresh(&first), "{name}: again");
+        // The next turn of the conversation.
+        let next = [first.as_slice(), &[7, 11, 13], &first[..100]].concat();
+        let (text, turn) = answer(&engine, &next, 20);
+        assert_eq!(turn.cached_tokens, 576, "{name}");
+        assert_eq!(text, fresh(&next), "{name}: next turn");
+        // Other prompts with the same beginning: the first finds the state at an interval, and leaves one where it
+        // parts from the others, which the next one finds.
+        for (last, cached) in [(1, 512), (2, 544)] {
+            let other = [&first[..550], &[last; 40]].concat();
+            let (text, found) = answer(&engine, &other, 20);
+            assert_eq!(found.cached_tokens, cached, "{name}, {last}");
+            assert_eq!(text, fresh(&other), "{name}, {last}");
+        }
+    }
+}
+
+#[test]
+fn preempted_sequences_match_undisturbed_ones() {
+    for name in ["qwen35-f32", "qwen35-q8_0"] {
+        let prompts: Vec<Vec<u32>> = (0..6)
+            .map(|n| long_prompt(130).iter().map(|token| (token + n * 17) % 500).collect())
+            .collect();
+        let alone: Vec<String> =
+            prompts.iter().map(|prompt| answer(&start(name, &options()), prompt, 500).0).collect();
+        // All are admitted, but there is room for two whole answers.
+        let options = EngineOptions { kv_tokens: Some(6 * 400), max_batch: 6, ..options() };
+        let engine = start(name, &options);
+        let running: Vec<Generation> =
+            prompts.iter().map(|prompt| engine.submit(&greedy(prompt, 500)).unwrap()).collect();
+        let together: Vec<String> = running.into_iter().map(|one| finished(one).0).collect();
+        assert_eq!(together, alone, "{name}");
+        println!("{name}: {} preemptions", engine.totals().preemptions);
+    }
+}
+
+#[test]
+fn recurrent_states_are_counted_in_the_memory_plan() {
+    let engine = start("qwen35-f32", &options());
+    let plan = engine.memory();
+    // Three layers of three rows of 160 channels and six heads of 16 · 16, for 8 sequences and 32 checkpoints.
+    let state = 3 * (3 * 160 + 6 * 16 * 16) * 4;
+    assert_eq!(plan.states, (8 + 32) * state);
+    let sum = plan.weights + plan.keys_and_values + plan.states + plan.workspace + plan.rest;
+    assert!(plan.total >= sum);
+    assert!(plan.to_string().contains("MiB of recurrent states"), "{plan}");
+}
