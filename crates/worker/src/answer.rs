@@ -1,6 +1,6 @@
 //! An answer of an attempt, and how much of it the queue has acknowledged.
 
-use chat::{Logprobs, Part, TokenLogprobs};
+use chat::{Logprobs, Part, TokenLogprobs, Tool};
 use engine::text::{AnswerFormat, AnswerParser};
 use protocol::{Chunk, TaskId};
 
@@ -42,9 +42,15 @@ impl Answer {
     /// Starts splitting the answer into parts, of which `choice` is the index among the task's answers. Call it
     /// before the first token.
     ///
-    /// The ids of calls are derived from the task's id, so that the stream and the outcome have the same.
-    pub(crate) fn start_splitting(&mut self, format: AnswerFormat, task: TaskId, choice: usize) {
-        let parser = Some(AnswerParser::new(format));
+    /// `tools` are the functions that it may call. The ids of calls are derived from the task's id, so that the stream and the outcome have the same.
+    pub(crate) fn start_splitting(
+        &mut self,
+        format: AnswerFormat,
+        tools: &[Tool],
+        task: TaskId,
+        choice: usize,
+    ) {
+        let parser = Some(AnswerParser::new(format).with_tools(tools));
         // The last half of a UUIDv7 is random.
         let mut call_id = format!("call_{:016x}", task.as_uuid().as_u64_pair().1);
         if choice > 0 {

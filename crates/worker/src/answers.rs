@@ -124,6 +124,7 @@ mod tests {
         let mut answer = Answers::new(1);
         answer.choice(0).start_splitting(
             AnswerFormat { reasoning: true, begins_in_reasoning: false, tools: true },
+            &[],
             task(),
             0,
         );
@@ -164,7 +165,7 @@ mod tests {
         let format = AnswerFormat { reasoning: true, begins_in_reasoning: false, tools: true };
         let whole = {
             let mut answer = Answers::new(1);
-            answer.choice(0).start_splitting(format, task(), 0);
+            answer.choice(0).start_splitting(format, &[], task(), 0);
             answer.choice(0).push(text, Vec::new());
             answer.choice(0).end();
             answer.choice(0).parts().unwrap().to_vec()
@@ -173,7 +174,7 @@ mod tests {
         let mut random = StdRng::seed_from_u64(5);
         for _ in 0..2_000 {
             let mut answer = Answers::new(1);
-            answer.choice(0).start_splitting(format, task(), 0);
+            answer.choice(0).start_splitting(format, &[], task(), 0);
             let mut taken = Vec::new();
             let mut chars = text.chars().peekable();
             while chars.peek().is_some() {
@@ -259,7 +260,7 @@ mod tests {
         let mut answers = Answers::new(2);
         let ids = [0, 1].map(|choice| {
             let answer = answers.choice(choice);
-            answer.start_splitting(format, task(), choice);
+            answer.start_splitting(format, &[], task(), choice);
             answer.push("<tool_call>{\"name\": \"f\"}</tool_call>", Vec::new());
             let [Part::ToolCall { call: chat::ToolCall::Function { id, .. } }] =
                 answer.parts().unwrap()

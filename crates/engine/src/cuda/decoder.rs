@@ -69,7 +69,7 @@ impl Decoder {
         let unsupported = |problem| LoadError::Unsupported { file: file.clone(), problem };
         if config.delta.is_some() {
             return Err(unsupported(format!(
-                "a {} model has layers with a recurrent state, which are computed on the CPU only: set DEVICE=cpu",
+                "a {} model has layers with a recurrent state, which are computed on the CPU only: set MODEL_DEVICE=cpu",
                 config.architecture.name
             )));
         }

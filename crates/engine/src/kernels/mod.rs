@@ -4,6 +4,7 @@
 
 pub(crate) mod arena;
 pub(crate) mod attention;
+pub(crate) mod attention_gate;
 #[cfg(any(feature = "cuda", test))]
 pub(crate) mod cuda;
 pub(crate) mod delta;

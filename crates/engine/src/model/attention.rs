@@ -7,7 +7,7 @@ use crate::LoadError;
 use crate::architecture::{AttentionSpec, VectorSpec};
 use crate::batch::ForwardBatch;
 use crate::kernels::attention::paged_attention;
-use crate::kernels::rows;
+use crate::kernels::{attention_gate, rows};
 use crate::kv::KvPool;
 use crate::lora::{Adapters, Projection};
 use crate::weights::{Linear, Weights};
@@ -81,7 +81,7 @@ impl Attention {
         Linear::forward_shared([&self.q, &self.k, &self.v], h, [projected, k, v], scratch)?;
         if self.gated {
             adapted.add(adapters, layer, Projection::Q, h, both);
-            rows::split_gates(both, self.head_dim, q, gate);
+            attention_gate::split_gates(both, self.head_dim, q, gate);
         } else {
             adapted.add(adapters, layer, Projection::Q, h, q);
         }
@@ -98,7 +98,7 @@ impl Attention {
         let mixed = mixed.of(q.len());
         paged_attention(q, self.heads, kv.layer(kv_layer), kv.shape(), batch.spans(), mixed);
         if self.gated {
-            rows::gate(mixed, gate);
+            attention_gate::gate(mixed, gate);
         }
         let added = added.of(tokens * self.output.outputs());
         self.output.forward(mixed, added, scratch)?;

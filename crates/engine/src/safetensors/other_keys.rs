@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::CONFIG as FILE;
 use super::json::Object;
+use super::seeing::DEEPSTACK;
 use crate::LoadError;
 use crate::architecture::Architecture;
 use crate::gguf::Metadata;
@@ -229,7 +230,14 @@ pub(super) fn refuse_unsupported_values(
         for key in HARMLESS_OF_HYBRIDS {
             let _ = config.get(key);
         }
-        refuse_unless(config, metadata, "output_gate_type", &Json::from("swish"))?;
+        for (key, allowed) in [
+            ("output_gate_type", Json::from("swish")),
+            ("decoder_sparse_step", Json::from(1)),
+            ("mlp_only_layers", Json::Array(Vec::new())),
+            (DEEPSTACK, Json::Array(Vec::new())),
+        ] {
+            refuse_unless(config, metadata, key, &allowed)?;
+        }
         return Ok(());
     }
     let rotated = config.get("partial_rotary_factor");

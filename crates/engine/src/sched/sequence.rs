@@ -203,7 +203,9 @@ impl Sequence {
     }
 
     /// Starts running with cached pages of its prefix. Returns the number of prompt tokens that this saves.
-    pub(super) fn start(&mut self, table: BlockTable) -> usize {
+    pub(super) fn start(&mut self, mut table: BlockTable) -> usize {
+        // Takes its slot of recurrent state now, so that those admitted after it see that it is held.
+        table.grow(0);
         self.pages = Some(table);
         self.begin_step()
     }

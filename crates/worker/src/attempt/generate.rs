@@ -56,7 +56,12 @@ async fn follow(
     let echo = translate::echo(&claimed.task, engine.tokenizer());
     for (index, generation) in generations.iter().enumerate() {
         if let Some(format) = translate::parts(&claimed.task.form, generation.answer_start()) {
-            answers.choice(index).start_splitting(format, claimed.task.id, index);
+            answers.choice(index).start_splitting(
+                format,
+                &claimed.task.form.tools,
+                claimed.task.id,
+                index,
+            );
         }
         if let Some(prompt) = &echo {
             answers.choice(index).push(prompt, Vec::new());

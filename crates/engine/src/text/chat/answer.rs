@@ -1,9 +1,10 @@
-//! Splits an answer into reasoning (`<think>`), text and function calls (`<tool_call>`), in the format of the
-//! Qwen families, while it is generated.
+//! Splits an answer into reasoning (`<think>`), text and function calls (`<tool_call>`), in the formats of the
+//! Qwen families, while it is generated. A call is JSON, or tags within its tag; each call tells which.
 
-use chat::{Part, ToolCall};
+use chat::{Part, Tool, ToolCall};
 
 use super::call::{self, StringScan};
+use super::tagged_call;
 
 /// The tag that opens reasoning.
 pub(crate) const THINK: &str = "<think>";
@@ -29,6 +30,8 @@ pub struct AnswerFormat {
 #[derive(Debug, Clone)]
 pub struct AnswerParser {
     format: AnswerFormat,
+    /// The functions that may be called, whose schemas give texts their types.
+    tools: Vec<Tool>,
     part: Section,
     /// Held-back text that may become a tag.
     tag: String,
@@ -63,6 +66,7 @@ impl AnswerParser {
         let begins = format.reasoning && format.begins_in_reasoning;
         Self {
             format,
+            tools: Vec::new(),
             part: if begins { Section::Reasoning } else { Section::Beginning },
             tag: String::new(),
             space: String::new(),
@@ -73,6 +77,11 @@ impl AnswerParser {
             quoted_ends: Vec::new(),
             events: Vec::new(),
         }
+    }
+
+    /// Sets the functions that may be called. Their schemas give the arguments of calls in tags their types.
+    pub fn with_tools(self, tools: &[Tool]) -> Self {
+        Self { tools: tools.to_vec(), ..self }
     }
 
     /// Appends the next piece of the answer, and returns the events that are certain. Adjacent events differ in
@@ -87,7 +96,7 @@ impl AnswerParser {
         loop {
             let tag = std::mem::take(&mut self.tag);
             tag.chars().for_each(|char| self.text(char));
-            if self.part != Section::Call || !self.end_call() {
+            if self.part != Section::Call || !self.end_call(false) {
                 break;
             }
         }
@@ -137,7 +146,7 @@ impl AnswerParser {
 
     /// Handles a recognized tag.
     fn change(&mut self, tag: &str) {
-        if tag == CALL_END && self.strings.is_open() {
+        if tag == CALL_END && self.is_inside_value() {
             self.quoted_ends.push(self.call.len());
             return tag.chars().for_each(|char| self.text(char));
         }
@@ -146,11 +155,17 @@ impl AnswerParser {
             CALL => Section::Call,
             _ => Section::Content,
         };
-        if self.part == Section::Call && self.end_call() {
+        if self.part == Section::Call && self.end_call(true) {
             // The call had ended before, and this tag may end another.
             return tag.chars().for_each(|char| self.step(char));
         }
         self.enter(next);
+    }
+
+    /// Whether the call so far ends inside a string, where a tag is text.
+    fn is_inside_value(&self) -> bool {
+        self.strings.is_open()
+            || tagged_call::is_tagged(&self.call) && tagged_call::ends_inside_value(&self.call)
     }
 
     /// Starts a part after a tag.
@@ -191,14 +206,14 @@ impl AnswerParser {
         }
     }
 
-    /// Emits the call that has ended. An invalid call may have an unclosed quote, so that its closing tag seemed
+    /// Emits the call that has ended. An invalid call may have an unclosed quote or parameter, so that its closing tag seemed
     /// to be inside a string: then the call ends at that tag, the text after it is parsed again, and this returns
     /// true.
-    fn end_call(&mut self) -> bool {
+    fn end_call(&mut self, is_closed: bool) -> bool {
         let raw = std::mem::take(&mut self.call);
         let quoted_ends = std::mem::take(&mut self.quoted_ends);
         self.strings = StringScan::default();
-        let call = call::read(&raw);
+        let call = call::read(&raw, &self.tools, is_closed);
         let Some(end) = quoted_ends.first().filter(|_| matches!(call, ToolCall::Malformed { .. }))
         else {
             self.events.push(Part::ToolCall { call });
@@ -206,7 +221,7 @@ impl AnswerParser {
             return false;
         };
         let (raw, rest) = raw.split_at(*end);
-        self.events.push(Part::ToolCall { call: call::read(raw) });
+        self.events.push(Part::ToolCall { call: call::read(raw, &self.tools, true) });
         self.enter(Section::Content);
         rest[CALL_END.len()..].chars().for_each(|char| self.step(char));
         true

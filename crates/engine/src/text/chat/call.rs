@@ -1,15 +1,21 @@
-//! Parses function calls: JSON in the format of the Qwen families, or near misses of weak models. Text that is
-//! not a valid call is returned as malformed, never dropped.
+//! Parses function calls: JSON in the format of the Qwen families, near misses of weak models, or the tags of newer
+//! models (`tagged_call`). The text tells which. Text that is not a valid call is returned as malformed, never dropped.
 
-use chat::ToolCall;
+use chat::{Tool, ToolCall};
 use serde_json::{Map, Value};
+
+use super::tagged_call;
 
 /// Keys of a call that are ignored.
 const HARMLESS: [&str; 2] = ["id", "type"];
 
-/// Parses the text between the tags. The call has no id yet.
-pub(super) fn read(raw: &str) -> ToolCall {
-    match parse(raw).and_then(call) {
+/// Parses the text between the tags. The call has no id yet. `is_closed` is whether the closing tag is there.
+pub(super) fn read(raw: &str, tools: &[Tool], is_closed: bool) -> ToolCall {
+    let read = match tagged_call::is_tagged(raw) {
+        true => tagged_call::parse(raw, tools, is_closed),
+        false => parse(raw).and_then(call),
+    };
+    match read {
         Ok((name, arguments)) => {
             ToolCall::Function { id: String::new(), name, arguments: Value::Object(arguments) }
         }

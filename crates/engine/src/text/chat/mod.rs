@@ -3,7 +3,8 @@
 //! - `continuation`: ends the prompt inside the last message
 //! - `guard`: marks places where a message's own text must not become a special token
 //! - `python`: prints values, and dumps them to JSON, as Python does
-//! - [`answer`]: splits the answer into reasoning, text and function calls; `call` parses the calls
+//! - [`answer`]: splits the answer into reasoning, text and function calls; `call` and `tagged_call` parse
+//!   the calls
 //! - `message`: messages in the shape that templates expect
 //! - `images`: places images in the prompt
 //! - `functions`: functions for templates beyond Jinja's own
@@ -20,6 +21,7 @@ mod images;
 mod message;
 mod python;
 mod start;
+mod tagged_call;
 mod thought;
 mod value;
 

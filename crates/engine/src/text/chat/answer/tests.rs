@@ -258,3 +258,76 @@ fn parsed_parts_do_not_depend_on_chunk_boundaries() {
     }
     assert!(kinds.iter().all(|count| *count > 500), "{kinds:?}");
 }
+
+/// Returns the events of an answer with functions, cut into pieces of `len` characters.
+fn with_tools(tools: &[Tool], text: &str, len: usize) -> Vec<Part> {
+    let mut parser = AnswerParser::new(ALL).with_tools(tools);
+    let chars: Vec<char> = text.chars().collect();
+    let pieces = chars.chunks(len).map(|piece| piece.iter().collect::<String>());
+    let mut told: Vec<Part> = pieces.flat_map(|piece| parser.push(&piece)).collect();
+    told.extend(parser.finish());
+    let mut joined: Vec<Part> = Vec::new();
+    for event in told {
+        match (joined.last_mut(), event) {
+            (Some(Part::Text { text }), Part::Text { text: more })
+            | (Some(Part::Reasoning { text }), Part::Reasoning { text: more }) => {
+                text.push_str(&more)
+            }
+            (_, event) => joined.push(event),
+        }
+    }
+    joined
+}
+
+#[test]
+fn calls_in_tags_are_split_beside_json() {
+    let tools = [Tool {
+        parameters: Some(
+            json!({"properties": {"days": {"type": "integer"}, "text": {"type": "string"}}}),
+        ),
+        ..Tool::named("plan")
+    }];
+    let text = "<think>\nHm.\n</think>\n\nI look.\n\n<tool_call>\n<function=plan>\n<parameter=days>\n3\n\
+                </parameter>\n<parameter=text>\n7 < 8\n\n  ok\n</parameter>\n</function>\n</tool_call>\n\
+                <tool_call>\n{\"name\": \"plan\", \"arguments\": {\"days\": 4}}\n</tool_call>\n<tool_call>\n\
+                <function=other>\n</function>\n</tool_call>";
+    let expected = [
+        reasoning("Hm."),
+        content("I look."),
+        call("plan", json!({"days": 3, "text": "7 < 8\n\n  ok"})),
+        call("plan", json!({"days": 4})),
+        call("other", json!({})),
+    ];
+    for len in [1, 2, 5, 1_000] {
+        assert_eq!(with_tools(&tools, text, len), expected, "pieces of {len}");
+    }
+}
+
+#[test]
+fn tags_inside_values_are_text() {
+    let text = "<tool_call>\n<function=write>\n<parameter=text>\nSay <tool_call> and </tool_call>.\n</parameter>\n\
+                </function>\n</tool_call>Done";
+    let expected =
+        [call("write", json!({"text": "Say <tool_call> and </tool_call>."})), content("Done")];
+    for len in [1, 3, 1_000] {
+        assert_eq!(with_tools(&[], text, len), expected, "pieces of {len}");
+    }
+    // A parameter that does not end: the call ends at its first closing tag, and what follows is read again.
+    let text = "<tool_call>\n<function=f>\n<parameter=a>\nx\n</tool_call>\n<tool_call>\n<function=g>\n\
+                </function>\n</tool_call>";
+    for len in [1, 4, 1_000] {
+        let [Part::ToolCall { call: ToolCall::Malformed { raw, error } }, second] =
+            &with_tools(&[], text, len)[..]
+        else {
+            panic!("{:?}", with_tools(&[], text, len));
+        };
+        assert_eq!(*second, call("g", json!({})));
+        assert!(raw.ends_with("\nx") && error.contains("</parameter>"), "{raw}: {error}");
+    }
+    // A call that is cut off is never taken for a whole one.
+    let [Part::ToolCall { call: ToolCall::Malformed { .. } }] =
+        &with_tools(&[], "<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>", 7)[..]
+    else {
+        panic!("a call that is cut off");
+    };
+}
