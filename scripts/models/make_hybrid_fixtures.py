@@ -310,6 +310,30 @@ def save_as_published(arch: str, model: PreTrainedModel, folder: Path) -> None:
     path.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
 
 
+ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "in_proj_qkv", "in_proj_z",
+           "in_proj_b", "in_proj_a", "out_proj")
+RANK, ALPHA = 2, 3.0
+
+
+def write_adapter(model: PreTrainedModel, folder: Path) -> None:
+    """Write a LoRA adapter as PEFT does, and add it to the weights of `model`."""
+    generator, tensors = torch.Generator().manual_seed(1), {}
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            if name.rpartition(".")[2] not in ADAPTED:
+                continue
+            outputs, inputs = module.weight.shape
+            a = torch.randn(RANK, inputs, generator=generator) * 0.3
+            b = torch.randn(outputs, RANK, generator=generator) * 0.3
+            module.weight += ALPHA / RANK * b @ a
+            tensors[f"base_model.model.{name}.lora_A.weight"] = a
+            tensors[f"base_model.model.{name}.lora_B.weight"] = b
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "bias": "none", "target_modules": list(ADAPTED)}
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
 def search(name: str, seeds: int) -> tuple[int, float]:
     """Return the seed with the largest least gap between the best and the second logit, and that gap."""
     best, best_gap = -1, 0.0
@@ -335,21 +359,32 @@ def write(name: str, seed: int, output: Path) -> None:
     write_gguf(name, model, folder / f"{name}-f32.gguf", "F32")
     if name != "qwen3next":
         write_gguf(name, model, folder / f"{name}-q8_0.gguf", "Q8_0")
+    # All positions of the dense model; of the others those that the smaller files have room for.
+    write_results(model, folder, name, f"{name}-f32", prompts(), 0 if name == "qwen35" else 60)
+    if name == "qwen35":
+        write_adapter(model, folder / "adapter")
+        short = {"short": prompts()["short"]}
+        write_results(model, folder, name, f"{name}-adapter", short, 0)
+
+
+def write_results(
+    model: PreTrainedModel, folder: Path, name: str, stem: str, texts: dict[str, list[int]], first_of_long: int
+) -> None:
+    """Write `<stem>.json` and `.logits.f32`: what transformers computes for some prompts."""
     entries, rows, stored = [], [], 0
-    for prompt, tokens in prompts().items():
+    for prompt, tokens in texts.items():
         result = reference(model, tokens)
-        # All positions of the dense model; of the others those that the smaller files have room for.
-        first = 0 if name == "qwen35" or prompt != "long" else 60
+        first = first_of_long if prompt == "long" else 0
         rows.append(result.logits[first:])
         entry = {"name": prompt, "tokens": tokens, "first_position": first, "first_row": stored}
         entry |= {"greedy": result.greedy, "smallest_gap": round(result.smallest_gap, 6)}
         entries.append(entry)
         stored += len(tokens) - first
-    np.concatenate(rows).astype("<f4").tofile(folder / f"{name}-f32.logits.f32")
-    description = {"model": f"{name}-f32.gguf", "logits": f"{name}-f32.logits.f32", "vocab_size": VOCAB_SIZE}
+    np.concatenate(rows).astype("<f4").tofile(folder / f"{stem}.logits.f32")
+    description = {"model": f"{name}-f32.gguf", "logits": f"{stem}.logits.f32", "vocab_size": VOCAB_SIZE}
     description |= {"rows": stored, "prompts": entries}
-    (folder / f"{name}-f32.json").write_text(compact_json(description), encoding="utf-8")
-    print(f"{name}: smallest gaps " + ", ".join(f"{e['name']} {e['smallest_gap']:.3f}" for e in entries))
+    (folder / f"{stem}.json").write_text(compact_json(description), encoding="utf-8")
+    print(f"{stem}: smallest gaps " + ", ".join(f"{e['name']} {e['smallest_gap']:.3f}" for e in entries))
 
 
 def main() -> None:

@@ -117,6 +117,17 @@ impl<'a, T> SharedOut<'a, T> {
         // SAFETY: inside the slice, which is borrowed for 'a; not aliased, as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
+
+    /// Returns a range of the slice to read, as other threads may at the same time. Panics if it is out of
+    /// bounds.
+    ///
+    /// # Safety
+    /// No overlapping range may be written while this one is in use.
+    pub(crate) unsafe fn read(&self, range: Range<usize>) -> &'a [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "a part beyond the slice");
+        // SAFETY: inside the slice, which is borrowed for 'a; not written, as the caller promises.
+        unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use engine::batch::{ForwardBatch, Logits, SequenceRows};
 use engine::kv::{BlockTable, KvPool, KvType, PageAllocator, StatePlan};
+use engine::lora::{AdapterSource, Adapters};
 use engine::model::{Decoder, Workspace};
 use engine::{Checkpoint, ModelFile, Quantization};
 
@@ -102,5 +103,31 @@ fn quantized_models_are_near_transformers() {
         let mean = squares.map(|(a, b)| (a - b).powi(2)).sum::<f32>() / (rows.len() * 512) as f32;
         println!("{family}: root mean square {}", mean.sqrt());
         assert!(mean.sqrt() < 0.5, "{family}: root mean square {}", mean.sqrt());
+    }
+}
+
+/// An adapter has transformers' order of value heads, whatever the order of the base's file.
+#[test]
+fn adapters_on_files_of_both_kinds_equal_transformers() {
+    let fixture = Fixture::load("qwen35-adapter");
+    let source =
+        AdapterSource { name: "one".to_owned(), folder: fixtures().join("qwen35/adapter") };
+    for checkpoint in
+        [ModelFile::Path(fixture.path()).open().unwrap(), folder("qwen35", Quantization::None)]
+    {
+        let mut bench = Bench::new(&checkpoint);
+        let prompt = &fixture.prompts[0];
+        let table = bench.pages.reserve(prompt.tokens.len()).unwrap();
+        let base = bench.all(&prompt.tokens, &table);
+        let adapters = Adapters::load(std::slice::from_ref(&source), bench.model.config()).unwrap();
+        let adapter = adapters.find("one");
+        bench.model = bench.model.with_adapters(adapters);
+        let table = bench.pages.reserve(prompt.tokens.len()).unwrap();
+        let rows = SequenceRows::text(&prompt.tokens, 0, &table, Logits::All);
+        let rows = bench.logits(SequenceRows { adapter, ..rows });
+        let truth = fixture.logits(prompt);
+        let (off, moved) = (distance(&rows, &truth), distance(&base, &truth));
+        println!("{}: off by {off}, the base by {moved}", checkpoint.label());
+        assert!(off <= 1e-3 && moved > 1.0, "{}: {off}, {moved}", checkpoint.label());
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn convolve(
                             {
                                 let from = from as usize * state_len + (len + row) * channels;
                                 // SAFETY: as above; another row than `to`.
-                                to.copy_from_slice(unsafe { shared.part(from..from + channels) });
+                                to.copy_from_slice(unsafe { shared.read(from..from + channels) });
                             }
                             Some(_) => {}
                             None => to.fill(0.0),

@@ -69,7 +69,7 @@ pub(crate) fn advance(
                 None => state.fill(0.0),
                 Some(from) if from == span.to => {}
                 // SAFETY: a slot that sequences continue from is not written in the step.
-                Some(from) => state.copy_from_slice(unsafe { states.part(place(from)) }),
+                Some(from) => state.copy_from_slice(unsafe { states.read(place(from)) }),
             }
             let key_at = key_head(head) * key_dim;
             assert!(key_at + key_dim <= rows.keys);
