@@ -52,8 +52,9 @@ pub(crate) fn convolve(
         for span in &steps.spans[spans] {
             let x = &x[span.rows.start * channels..span.rows.end * channels];
             let saves = &steps.saves[span.saves.clone()];
-            let to = saves.iter().map(|save| (save.after, save.slot));
-            for (len, slot) in to.chain([(span.rows.len(), span.to)]) {
+            let saves = saves.iter().map(|save| (save.after, save.slot));
+            let all = saves.chain([(span.rows.len(), span.to)]);
+            for (len, slot) in all.filter(|(len, _)| *len > 0) {
                 let slot = slot as usize * state_len;
                 for row in 0..kernel - 1 {
                     let at = slot + row * channels;
@@ -63,14 +64,11 @@ pub(crate) fn convolve(
                     match (len + row).checked_sub(kernel - 1) {
                         Some(own) => to.copy_from_slice(&x[own * channels..(own + 1) * channels]),
                         None => match span.from {
-                            Some(from)
-                                if from as usize * state_len + (len + row) * channels != at =>
-                            {
+                            Some(from) => {
                                 let from = from as usize * state_len + (len + row) * channels;
-                                // SAFETY: as above; another row than `to`.
+                                // SAFETY: as above; another row than `to`, as `len` is not 0.
                                 to.copy_from_slice(unsafe { shared.read(from..from + channels) });
                             }
-                            Some(_) => {}
                             None => to.fill(0.0),
                         },
                     }

@@ -123,7 +123,9 @@ fn collect_types<'a>(schema: &'a Value, types: &mut Vec<&'a str>) {
     }
     if types.is_empty() {
         let constants = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
-        types.extend(constants.chain(schema.get("const")).map(kind_of));
+        for value in constants.chain(schema.get("const")) {
+            types.push(kind_of(value));
+        }
     }
     for key in ["anyOf", "oneOf", "allOf"] {
         let parts = schema.get(key).and_then(Value::as_array).into_iter().flatten();
