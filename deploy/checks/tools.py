@@ -49,7 +49,12 @@ def install():
         if shutil.which("npm"):
             call(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", NODE_MODULES.parent, *NPM])
         mark.write_text(wanted)
-    missing = sorted({package for tool, package in DEBIAN.items() if not shutil.which(tool)})
+    install_missing(DEBIAN)
+
+
+def install_missing(packages):
+    """Installs the Debian packages of those tools that are missing."""
+    missing = sorted({package for tool, package in packages.items() if not shutil.which(tool)})
     if missing:
         install_from_debian(*missing)
 
