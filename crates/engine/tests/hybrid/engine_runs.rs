@@ -69,25 +69,25 @@ fn preempted_sequences_match_undisturbed_ones() {
     let prompts: Vec<Vec<u32>> = (0..4)
         .map(|n| long_prompt(64).iter().map(|token| (token + n * 17) % 500).collect())
         .collect();
+    // No answer ends before its limit.
+    let request = |prompt: &Vec<u32>| {
+        let mut request = greedy(prompt, 320);
+        request.sampling.logit_bias = [(503, -100.0), (505, -100.0)].into();
+        request
+    };
     let roomy = start(name, &options());
-    let alone: Vec<(String, usize)> = prompts
-        .iter()
-        .map(|prompt| {
-            let (text, end) = answer(&roomy, prompt, 320);
-            (text, end.completion_tokens)
-        })
-        .collect();
+    let alone: Vec<String> =
+        prompts.iter().map(|one| finished(roomy.submit(&request(one)).unwrap()).0).collect();
     assert_eq!(roomy.totals().preemptions, 0);
     // All are admitted with the first 256 tokens of their answers, but not all of them have room to the end.
-    let whole: usize = alone.iter().map(|(_, tokens)| 64 + tokens).sum();
-    let kv_tokens = Some(whole - 160);
+    let kv_tokens = Some(4 * (64 + 256) + 64);
     let tight = start(name, &EngineOptions { kv_tokens, max_batch: 4, ..options() });
     let running: Vec<Generation> =
-        prompts.iter().map(|prompt| tight.submit(&greedy(prompt, 320)).unwrap()).collect();
-    for (generation, (text, _)) in running.into_iter().zip(&alone) {
-        assert_eq!(&finished(generation).0, text);
+        prompts.iter().map(|one| tight.submit(&request(one)).unwrap()).collect();
+    for (generation, text) in running.into_iter().zip(&alone) {
+        let (found, end) = finished(generation);
+        assert_eq!((&found, end.completion_tokens), (text, 320));
     }
-    println!("{alone:?}: {} preemptions", tight.totals().preemptions);
     assert!(tight.totals().preemptions > 0);
 }
 
