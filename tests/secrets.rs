@@ -131,14 +131,14 @@ fn run_with_redis(format: &str) {
     let (port, keys) = (free_port(), format!("{API_KEY},{OTHER_KEY}"));
     let redis_url = format!("redis://:{REDIS_PASSWORD_IN_URL}@127.0.0.1:{}", redis.port());
     let endpoint = format!("http://{}", hub.address());
-    let port_text = port.to_string();
+    let (port_text, collector_url) = (port.to_string(), collector.url(""));
     let all = settings(&[
         ("API_KEYS", keys.as_str()),
         ("REDIS_URL", redis_url.as_str()),
         ("HF_ENDPOINT", endpoint.as_str()),
         ("PORT", port_text.as_str()),
         ("LOG_FORMAT", format),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url("").as_str()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector_url.as_str()),
         ("OTEL_EXPORTER_OTLP_HEADERS", collector_headers.as_str()),
     ]);
     let (of_gateway, of_worker) = (Home::new(), Home::new());

@@ -5,6 +5,7 @@
 mod changed;
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code)] // other tests use the rest
 mod edit;
 #[path = "../safetensors/folder.rs"]
 #[allow(dead_code)] // a test of safetensors uses the rest
