@@ -27,6 +27,8 @@ struct Rig {
     workspace: Workspace,
     /// Whether rows must be bitwise equal.
     exact: bool,
+    /// The largest difference of logits otherwise.
+    tolerance: f32,
 }
 
 impl Rig {
@@ -35,7 +37,8 @@ impl Rig {
         let kv_type = if exact { KvType::F16 } else { KvType::F32 };
         let pool = KvPool::new(model.config().kv_shape(kv_type), 200);
         let (pages, workspace) = (PageAllocator::new(200), Workspace::default());
-        Self { name: name.to_owned(), path: path.to_owned(), model, pool, pages, workspace, exact }
+        let (name, path) = (name.to_owned(), path.to_owned());
+        Self { name, path, model, pool, pages, workspace, exact, tolerance: 1e-4 }
     }
 
     fn table(&self, tokens: usize) -> BlockTable {
@@ -72,7 +75,7 @@ impl Rig {
         assert!(a.iter().all(|logit| logit.is_finite()));
         let off = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         let bits = |numbers: &[f32]| numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
-        let same = if self.exact { bits(&a) == bits(&b) } else { off <= 1e-4 };
+        let same = if self.exact { bits(&a) == bits(&b) } else { off <= self.tolerance };
         assert!(same, "{}, {what}: off by {off:e}", self.name);
     }
 }
