@@ -1,13 +1,12 @@
 //! Access to a model's files, independent of their format.
 
-use candle_core::quantized::GgmlDType;
-
 use crate::LoadError;
 use crate::architecture::{ModelConfig, Part};
 use crate::gguf::{GgufFile, Metadata};
 use crate::safetensors::SafetensorsModel;
 use crate::stored_tensor::{StoredTensor, layer_of};
 use crate::text::{ChatTemplate, Tokenizer};
+use crate::weight_format::WeightFormat;
 
 /// A model's weights and metadata, open for reading. Cheap to clone.
 ///
@@ -150,7 +149,7 @@ impl Checkpoint {
     }
 
     /// Returns the format of each matrix in memory.
-    pub(crate) fn matrix_formats(&self) -> impl Iterator<Item = GgmlDType> {
+    pub(crate) fn matrix_formats(&self) -> impl Iterator<Item = WeightFormat> {
         self.stored().into_iter().filter(|tensor| tensor.is_matrix).map(|tensor| tensor.dtype)
     }
 

@@ -22,6 +22,7 @@
 //!
 //! - `error`: [`LoadError`] and the errors of file formats and devices.
 //! - `files`, `foreign`: model files, read by position, and what is found in their place.
+//! - `weight_format`: the formats of weights, [`WeightFormat`].
 //! - `layout`: types that kernels and higher layers share: page size, shape of keys and values, rows of a step.
 //! - `kernels`: the only place with `unsafe`: products of packed weights, attention, norms, activations.
 //! - [`gguf`]: reads, checks and writes GGUF files.
@@ -102,6 +103,7 @@ pub mod synth;
 pub mod system;
 pub mod text;
 pub mod vision;
+mod weight_format;
 pub mod weights;
 
 pub use api::*;

@@ -1,6 +1,6 @@
 //! The size and format of a tensor before it is loaded, whatever its file's format.
 
-use candle_core::quantized::GgmlDType;
+use crate::weight_format::WeightFormat;
 
 /// The size and format of a tensor before it is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub(crate) struct StoredTensor {
     /// The layer that it belongs to; `None` for the embedding, the last norm and the head.
     pub(crate) layer: Option<usize>,
     /// The format that it has in memory.
-    pub(crate) dtype: GgmlDType,
+    pub(crate) dtype: WeightFormat,
     /// Whether it has more than one dimension.
     pub(crate) is_matrix: bool,
     /// The number of weights.

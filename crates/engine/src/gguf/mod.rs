@@ -18,8 +18,6 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::quantized::GgmlDType;
-
 pub use crate::error::GgufError;
 pub use metadata::Metadata;
 pub use value::{Array, FromValue, Value};
@@ -28,6 +26,7 @@ pub use writer::{TensorSpec, Writer};
 use crate::LoadError;
 pub use crate::files::Bytes;
 use crate::files::{OpenFile, ReadError};
+pub use crate::weight_format::WeightFormat;
 use header::Header;
 
 /// The size of the first read: more than the header of most models.
@@ -74,7 +73,7 @@ pub struct TensorInfo {
     /// Its shape, outermost dimension first.
     pub shape: Vec<usize>,
     /// The format of its weights.
-    pub dtype: GgmlDType,
+    pub dtype: WeightFormat,
     /// The length of its data in bytes.
     pub byte_len: usize,
     /// The index of the part that has it, in a split file.

@@ -2,6 +2,8 @@
 
 use candle_core::quantized::GgmlDType;
 
+use crate::weight_format::WeightFormat;
+
 /// The names of weight formats by their number in the file.
 /// Source: `enum ggml_type` in ggml.h.
 const NAMES: &[(u32, &str)] = &[
@@ -42,20 +44,30 @@ const NAMES: &[(u32, &str)] = &[
 
 /// The supported formats. Q8_1 and Q8_K are excluded: they are formats for activations and never occur in
 /// files.
-const SUPPORTED: &[(u32, GgmlDType)] = &[
-    (0, GgmlDType::F32),
-    (1, GgmlDType::F16),
-    (30, GgmlDType::BF16),
-    (2, GgmlDType::Q4_0),
-    (3, GgmlDType::Q4_1),
-    (6, GgmlDType::Q5_0),
-    (7, GgmlDType::Q5_1),
-    (8, GgmlDType::Q8_0),
-    (10, GgmlDType::Q2K),
-    (11, GgmlDType::Q3K),
-    (12, GgmlDType::Q4K),
-    (13, GgmlDType::Q5K),
-    (14, GgmlDType::Q6K),
+const SUPPORTED: &[(u32, WeightFormat)] = &[
+    (0, WeightFormat::Candle(GgmlDType::F32)),
+    (1, WeightFormat::Candle(GgmlDType::F16)),
+    (30, WeightFormat::Candle(GgmlDType::BF16)),
+    (2, WeightFormat::Candle(GgmlDType::Q4_0)),
+    (3, WeightFormat::Candle(GgmlDType::Q4_1)),
+    (6, WeightFormat::Candle(GgmlDType::Q5_0)),
+    (7, WeightFormat::Candle(GgmlDType::Q5_1)),
+    (8, WeightFormat::Candle(GgmlDType::Q8_0)),
+    (10, WeightFormat::Candle(GgmlDType::Q2K)),
+    (11, WeightFormat::Candle(GgmlDType::Q3K)),
+    (12, WeightFormat::Candle(GgmlDType::Q4K)),
+    (13, WeightFormat::Candle(GgmlDType::Q5K)),
+    (14, WeightFormat::Candle(GgmlDType::Q6K)),
+    (20, WeightFormat::Iq4Nl),
+    (23, WeightFormat::Iq4Xs),
+    (39, WeightFormat::Mxfp4),
+    (18, WeightFormat::Iq3Xxs),
+    (21, WeightFormat::Iq3S),
+    (16, WeightFormat::Iq2Xxs),
+    (17, WeightFormat::Iq2Xs),
+    (22, WeightFormat::Iq2S),
+    (19, WeightFormat::Iq1S),
+    (29, WeightFormat::Iq1M),
 ];
 
 /// Returns the name of a format, or its number if it is unknown.
@@ -67,21 +79,22 @@ pub fn name_of_id(id: u32) -> String {
 }
 
 /// Returns the name of a supported format, e.g. `Q4_K`.
-pub fn name_of(dtype: GgmlDType) -> String {
+pub fn name_of(format: impl Into<WeightFormat>) -> String {
+    let format = format.into();
     SUPPORTED
         .iter()
-        .find(|(_, known)| *known == dtype)
-        .map_or_else(|| format!("{dtype:?}"), |(id, _)| name_of_id(*id))
+        .find(|(_, known)| *known == format)
+        .map_or_else(|| format!("{format:?}"), |(id, _)| name_of_id(*id))
 }
 
 /// Returns the format with this number, if it is supported.
-pub fn from_id(id: u32) -> Option<GgmlDType> {
-    SUPPORTED.iter().find(|(known, _)| *known == id).map(|(_, dtype)| *dtype)
+pub fn from_id(id: u32) -> Option<WeightFormat> {
+    SUPPORTED.iter().find(|(known, _)| *known == id).map(|(_, format)| *format)
 }
 
 /// Returns the number of a format in files.
-pub fn id_of(dtype: GgmlDType) -> Option<u32> {
-    SUPPORTED.iter().find(|(_, known)| *known == dtype).map(|(id, _)| *id)
+pub fn id_of(format: WeightFormat) -> Option<u32> {
+    SUPPORTED.iter().find(|(_, known)| *known == format).map(|(id, _)| *id)
 }
 
 /// Returns the names of all supported formats, for messages.

@@ -1,3 +1,5 @@
+use candle_core::quantized::GgmlDType;
+
 use super::*;
 
 /// A small valid file: metadata of every kind, two tensors.
@@ -14,8 +16,8 @@ fn sample() -> Vec<u8> {
         ("a.flags".to_owned(), Value::Array(Array::Bool(vec![true, false]))),
     ];
     let tensors = [
-        TensorSpec { name: "plain".into(), shape: vec![2, 3], dtype: GgmlDType::F32 },
-        TensorSpec { name: "packed".into(), shape: vec![2, 64], dtype: GgmlDType::Q8_0 },
+        TensorSpec { name: "plain".into(), shape: vec![2, 3], dtype: GgmlDType::F32.into() },
+        TensorSpec { name: "packed".into(), shape: vec![2, 64], dtype: GgmlDType::Q8_0.into() },
     ];
     let mut writer = Writer::begin(Vec::new(), &metadata, &tensors).unwrap();
     for tensor in &tensors {
@@ -135,7 +137,7 @@ fn with_type(id: u32) -> Vec<u8> {
 #[test]
 fn unsupported_tensor_types_are_refused_with_the_supported_ones() {
     for (id, name) in
-        [(23, "IQ4_XS"), (39, "MXFP4"), (9, "Q8_1"), (4, "number 4"), (99, "number 99")]
+        [(34, "TQ1_0"), (40, "NVFP4"), (9, "Q8_1"), (4, "number 4"), (99, "number 99")]
     {
         let error = parse(&with_type(id)).unwrap_err();
         assert!(matches!(error, LoadError::Unsupported { .. }));
@@ -144,6 +146,7 @@ fn unsupported_tensor_types_are_refused_with_the_supported_ones() {
     }
     // rows of 64 cannot be Q4_K
     assert!(message(&with_type(12)).contains("rows of Q4_K are multiples of 256"));
+    assert!(message(&with_type(23)).contains("rows of IQ4_XS are multiples of 256"));
 }
 
 #[test]
@@ -203,7 +206,7 @@ fn headers_longer_than_the_first_read_are_parsed_completely() {
         metadata.push((format!("filler.{index}"), Value::String(filler.clone())));
     }
     metadata.push(("last".to_owned(), Value::Int(2)));
-    let tensors = [TensorSpec { name: "t".into(), shape: vec![8], dtype: GgmlDType::F32 }];
+    let tensors = [TensorSpec { name: "t".into(), shape: vec![8], dtype: GgmlDType::F32.into() }];
     let mut writer = Writer::begin(Vec::new(), &metadata, &tensors).unwrap();
     writer.put(&[7; 32]).unwrap();
     let whole = writer.finish().unwrap();

@@ -2,10 +2,9 @@
 
 use std::io::{self, Write};
 
-use candle_core::quantized::GgmlDType;
-
 use super::tensor_type;
 use super::value::{Array, Value};
+use crate::weight_format::WeightFormat;
 
 const ALIGNMENT: usize = 32;
 
@@ -17,7 +16,7 @@ pub struct TensorSpec {
     /// Its shape, outermost dimension first.
     pub shape: Vec<usize>,
     /// The format of its weights.
-    pub dtype: GgmlDType,
+    pub dtype: WeightFormat,
 }
 
 impl TensorSpec {

@@ -8,14 +8,37 @@ use candle_core::quantized::{GgmlDType, ggml_file};
 use candle_core::{Device, Result, bail};
 use half::{bf16, f16};
 
-use super::as_numbers;
+use super::grids::Grid;
+use super::{as_numbers, nibbles};
+use crate::weight_format::WeightFormat;
 
-/// Dequantizes a row in its file format into `out`, without allocating if the row is aligned.
-pub(crate) fn dequantize(dtype: GgmlDType, row: &[u8], out: &mut [f32]) -> Result<()> {
+/// Dequantizes a row, or any whole blocks, in its file format into `out`, without allocating if the row is aligned.
+pub(crate) fn dequantize(
+    format: impl Into<WeightFormat>,
+    row: &[u8],
+    out: &mut [f32],
+) -> Result<()> {
+    let format = format.into();
     // candle would read beyond the end of a row that is too short.
-    if row.len() != out.len() / dtype.block_size() * dtype.type_size() {
-        bail!("{} bytes do not hold {} numbers of {dtype:?}", row.len(), out.len())
+    if !out.len().is_multiple_of(format.block_size())
+        || row.len() != out.len() / format.block_size() * format.type_size()
+    {
+        bail!("{} bytes do not hold {} numbers of {format:?}", row.len(), out.len())
     }
+    match format {
+        WeightFormat::Candle(dtype) => return dequantize_known_to_candle(dtype, row, out),
+        WeightFormat::Iq4Nl => nibbles::dequantize_iq4_nl(row, out),
+        WeightFormat::Iq4Xs => nibbles::dequantize_iq4_xs(row, out),
+        WeightFormat::Mxfp4 => nibbles::dequantize_mxfp4(row, out),
+        grid => match Grid::of(grid) {
+            Some(grid) => grid.dequantize(row, out),
+            None => bail!("{grid:?} has no code that dequantizes it"),
+        },
+    }
+    Ok(())
+}
+
+fn dequantize_known_to_candle(dtype: GgmlDType, row: &[u8], out: &mut [f32]) -> Result<()> {
     let done = match dtype {
         GgmlDType::F32 => typed::<f32>(row, out),
         GgmlDType::F16 => typed::<f16>(row, out),
@@ -91,6 +114,38 @@ mod tests {
             dequantize_with_candle(dtype, &row, &mut twin).unwrap();
             assert_eq!(ours, twin, "{dtype:?}");
             assert!(dequantize(dtype, &row[..row.len() - 2], &mut ours).is_err(), "{dtype:?}");
+        }
+    }
+
+    /// The numbers that llama.cpp dequantizes from the same blocks; see the fixtures' README.
+    #[test]
+    fn formats_unknown_to_candle_match_llama_cpp_bit_for_bit() {
+        let folder =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/formats");
+        for format in [
+            WeightFormat::Iq4Nl,
+            WeightFormat::Iq4Xs,
+            WeightFormat::Mxfp4,
+            WeightFormat::Iq3Xxs,
+            WeightFormat::Iq3S,
+            WeightFormat::Iq2Xxs,
+            WeightFormat::Iq2Xs,
+            WeightFormat::Iq2S,
+            WeightFormat::Iq1S,
+            WeightFormat::Iq1M,
+        ] {
+            let file = std::fs::read(folder.join(format!("{format:?}.bin"))).unwrap();
+            let numbers = 1024;
+            let (blocks, expected) = file.split_at(file.len() - 4 * numbers);
+            let expected: Vec<u32> =
+                expected.as_chunks::<4>().0.iter().map(|bits| u32::from_le_bytes(*bits)).collect();
+            let mut ours = vec![f32::NAN; numbers];
+            dequantize(format, blocks, &mut ours).unwrap();
+            for (at, (ours, expected)) in ours.iter().zip(expected).enumerate() {
+                let theirs = f32::from_bits(expected);
+                assert_eq!(ours.to_bits(), expected, "{format:?} {at}: {ours}, not {theirs}");
+            }
+            assert!(dequantize(format, &blocks[1..], &mut ours).is_err(), "{format:?}");
         }
     }
 }

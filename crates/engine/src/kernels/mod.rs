@@ -10,10 +10,12 @@ pub(crate) mod cuda;
 pub(crate) mod delta;
 mod dequantize;
 pub(crate) mod few_outputs;
+mod grids;
 pub(crate) mod likeliest;
 pub(crate) mod low_rank;
 #[cfg(test)]
 pub(crate) mod machine;
+mod nibbles;
 mod numbers;
 pub(crate) mod packed;
 pub(crate) mod parallel;

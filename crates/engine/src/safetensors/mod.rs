@@ -182,7 +182,7 @@ impl SafetensorsModel {
             let bytes = if in_file { 0 } else { target.bytes(weights) };
             (name != names.head || !tied).then_some(StoredTensor {
                 layer: layer_of(name, &layers),
-                dtype: target.dtype,
+                dtype: target.dtype.into(),
                 is_matrix,
                 weights,
                 bytes,

@@ -48,7 +48,7 @@ fn quantization_error_is_on_par_with_llama_cpp() {
             else {
                 panic!("{name} was not quantized")
             };
-            assert_eq!(dtype, info.dtype, "{name}");
+            assert_eq!(info.dtype, dtype, "{name}");
             assert_eq!(bytes.len(), info.byte_len, "{name}");
             let ours = error(&dequantized(dtype, &bytes, truth.len()), &truth);
             let theirs = error(&dequantized(dtype, &file.data(info).unwrap(), truth.len()), &truth);

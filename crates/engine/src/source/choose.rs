@@ -107,7 +107,7 @@ pub(super) fn quantizations<'a>(
 }
 
 /// Chooses the file nearest to a quantization: one of the same precision, else the next more precise one, never a
-/// less precise one. Formats that the engine does not support (`IQ4_XS`, `MXFP4`, …) are ignored.
+/// less precise one. Files in formats that are less precise than Q4_K (`IQ4_XS`, `IQ2_M`, …) must be named.
 pub fn nearest<'a>(
     files: impl Iterator<Item = &'a str> + Clone,
     quantization: Quantization,

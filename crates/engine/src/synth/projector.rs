@@ -63,8 +63,8 @@ fn metadata(spec: &TowerSpec, quant: SynthQuant) -> Vec<(String, Value)> {
 /// Returns every tensor, with its format. The patch embedding and the positions are not quantized, as in llama.cpp.
 fn tensors(spec: &TowerSpec, quant: SynthQuant) -> Vec<TensorSpec> {
     let mut tensors = Vec::new();
-    let mut add = |name: String, shape: Vec<usize>, dtype| {
-        tensors.push(TensorSpec { name, shape, dtype });
+    let mut add = |name: String, shape: Vec<usize>, dtype: GgmlDType| {
+        tensors.push(TensorSpec { name, shape, dtype: dtype.into() });
     };
     let (patch, width, inner) = (spec.patch, spec.width, spec.token_len());
     for name in ["v.patch_embd.weight", "v.patch_embd.weight.1"] {

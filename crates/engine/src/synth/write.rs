@@ -63,7 +63,10 @@ pub(super) fn write(
         } else {
             let mut left = tensor.byte_len();
             while left > 0 {
-                let piece = source.piece(tensor.dtype)?;
+                let dtype = tensor.dtype.candle();
+                let dtype =
+                    dtype.ok_or_else(|| io::Error::other("candle cannot quantize to it"))?;
+                let piece = source.piece(dtype)?;
                 let piece = &piece[..piece.len().min(left)];
                 writer.put(piece)?;
                 left -= piece.len();
@@ -84,7 +87,7 @@ fn tensors(shape: &SynthShape, quant: SynthQuant) -> Vec<TensorSpec> {
     let mut tensors = Vec::new();
     let mut matrices =
         |name: String, experts: Option<usize>, rows: usize, columns: usize, role: Role| {
-            let dtype = quant.dtype(role, columns);
+            let dtype = quant.dtype(role, columns).into();
             let shape = experts.into_iter().chain([rows, columns]).collect();
             tensors.push(TensorSpec { name: format!("{name}.weight"), shape, dtype });
         };
@@ -121,7 +124,7 @@ fn tensors(shape: &SynthShape, quant: SynthQuant) -> Vec<TensorSpec> {
         }
     }
     let mut vector = |name: String, len: usize| {
-        tensors.push(TensorSpec { name, shape: vec![len], dtype: GgmlDType::F32 });
+        tensors.push(TensorSpec { name, shape: vec![len], dtype: GgmlDType::F32.into() });
     };
     vector("output_norm.weight".to_owned(), hidden);
     for layer in 0..layers {

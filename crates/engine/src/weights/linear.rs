@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::{GgmlDType, QMatMul, QTensor, ggml_file};
+use candle_core::quantized::{QMatMul, QTensor, ggml_file};
 use candle_core::{DType, Device, Module, Result, Tensor};
 
 use crate::kernels::packed::{Activations, Packed, multiply};
 use crate::kernels::{as_numbers, rows, small_matmul};
+use crate::weight_format::WeightFormat;
 
 /// Computes `x · weightᵀ + bias`.
 #[derive(Debug)]
@@ -54,21 +55,23 @@ impl Linear {
     /// Uses a weight `[outputs, inputs]` in the bytes of a GGUF format, packed if there is a kernel, and a bias
     /// `[outputs]`.
     pub(crate) fn from_stored(
-        dtype: GgmlDType,
+        format: impl Into<WeightFormat>,
         [outputs, inputs]: [usize; 2],
         bytes: &[u8],
         bias: Option<Vec<f32>>,
     ) -> Result<Self> {
-        match Packed::new(dtype, outputs, inputs, bytes) {
-            Ok(Some(weight)) => Ok(Self::packed(weight, bias)),
-            Ok(None) => {
+        let format = format.into();
+        match (Packed::new(format, outputs, inputs, bytes), format) {
+            (Ok(Some(weight)), _) => Ok(Self::packed(weight, bias)),
+            (Ok(None), WeightFormat::Candle(dtype)) => {
                 let shape = vec![outputs, inputs];
                 Self::unpacked(
                     ggml_file::qtensor_from_ggml(dtype, bytes, shape, &Device::Cpu)?,
                     bias,
                 )
             }
-            Err(error) => Err(candle_core::Error::wrap(error)),
+            (Ok(None), format) => candle_core::bail!("{format:?} has no kernel"),
+            (Err(error), _) => Err(candle_core::Error::wrap(error)),
         }
     }
 

@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
+use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 
 use super::{Embedding, Linear};
 use crate::architecture::{MatrixSpec, Part, VectorForm, VectorSpec};
 use crate::gguf::{GgufError, GgufFile, TensorInfo};
+use crate::kernels::dequantize;
 use crate::progress::Progress;
 use crate::safetensors::{Matrix, SafetensorsModel};
+use crate::weight_format::WeightFormat;
 use crate::{Checkpoint, LoadError};
 
 /// Loads tensors of a checkpoint by name and checks their shapes.
@@ -240,7 +242,14 @@ impl<'a> Weights<'a> {
             _ => {
                 let file = self.experts_gguf_file()?;
                 let info = info(file, name, shape)?;
-                hold(Stored::Bytes(info.dtype, &file.data(info)?))
+                let Some(dtype) = info.dtype.candle() else {
+                    return Err(file.unsupported(format!(
+                        "tensor {name:?} has the type {:?}, which GPUs do not compute; use a file of Q4_K_M or \
+                         another K quantization, or run the model on the CPU",
+                        info.dtype
+                    )));
+                };
+                hold(Stored::Bytes(dtype, &file.data(info)?))
             }
         };
         held.map_err(|error| match self.device_error(&error) {
@@ -310,10 +319,9 @@ impl<'a> Weights<'a> {
 
     fn numbers(&self, file: &GgufFile, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
         let info = info(file, name, shape)?;
-        let tensor = qtensor(info.dtype, shape, &file.data(info)?);
-        let numbers =
-            tensor.and_then(|tensor| tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1());
-        numbers.map_err(|error| self.compute_error(name, &error))
+        let mut numbers = vec![0.0; shape.iter().product()];
+        let done = dequantize(info.dtype, &file.data(info)?, &mut numbers);
+        done.map(|()| numbers).map_err(|error| self.compute_error(name, &error))
     }
 
     /// Converts an error of candle about one tensor.
@@ -340,11 +348,7 @@ fn info<'a>(file: &'a GgufFile, name: &str, shape: &[usize]) -> Result<&'a Tenso
     Ok(info)
 }
 
-fn qtensor(dtype: GgmlDType, shape: &[usize], bytes: &[u8]) -> candle_core::Result<QTensor> {
-    ggml_file::qtensor_from_ggml(dtype, bytes, shape.to_vec(), &Device::Cpu)
-}
-
 /// Whether a format is full precision: F32, F16 or BF16.
-pub(crate) fn is_full_precision(dtype: GgmlDType) -> bool {
-    matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
+pub(crate) fn is_full_precision(format: WeightFormat) -> bool {
+    matches!(format.candle(), Some(GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16))
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
-use engine::gguf::{GgufFile, TensorSpec, Value, Writer};
+use engine::gguf::{GgufFile, TensorSpec, Value, WeightFormat, Writer};
 use engine::{Engine, EngineOptions, Input, LoadError, ModelFile, Progress, Request, Survey};
 
 use crate::common::fixtures;
@@ -116,8 +116,11 @@ impl Gguf {
 
     /// The same with one more tensor of ones, in f32.
     pub(crate) fn with_tensor(mut self, name: &str, shape: &[usize]) -> Self {
-        let spec =
-            TensorSpec { name: name.to_owned(), shape: shape.to_vec(), dtype: GgmlDType::F32 };
+        let spec = TensorSpec {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            dtype: GgmlDType::F32.into(),
+        };
         let numbers: usize = shape.iter().product();
         self.tensors.push((spec, 1f32.to_le_bytes().repeat(numbers)));
         self
@@ -217,6 +220,23 @@ impl Gguf {
             let row = data.len() / spec.shape[0];
             data.extend(vec![0; row]);
             spec.shape[0] += 1;
+        }
+        self
+    }
+
+    /// The same with the weights of all matrices of layers in other forms: `form` returns the format and the bytes for
+    /// a matrix's place among them and the number of its weights.
+    #[allow(dead_code)]
+    pub(crate) fn with_layers(
+        mut self,
+        form: impl Fn(usize, usize) -> (WeightFormat, Vec<u8>),
+    ) -> Self {
+        let of_layers = self.tensors.iter_mut().filter(|(spec, _)| {
+            let is_router = spec.name.contains("ffn_gate_inp");
+            spec.name.starts_with("blk.") && spec.shape.len() > 1 && !is_router
+        });
+        for (place, (spec, data)) in of_layers.enumerate() {
+            (spec.dtype, *data) = form(place, spec.shape.iter().product());
         }
         self
     }

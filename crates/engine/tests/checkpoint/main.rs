@@ -11,6 +11,7 @@ mod edit;
 #[allow(dead_code)] // a test of safetensors uses the rest
 mod folder;
 mod folders;
+mod formats;
 mod keys;
 mod parts;
 mod sampling;

@@ -42,7 +42,7 @@ impl Projector {
         let specs = self.tensors.iter().map(|(name, (shape, _))| TensorSpec {
             name: name.clone(),
             shape: shape.clone(),
-            dtype: dtype(shape),
+            dtype: dtype(shape).into(),
         });
         let file = std::fs::File::create(path).unwrap();
         let mut writer = Writer::begin(file, &self.metadata, &specs.collect::<Vec<_>>()).unwrap();

@@ -29,7 +29,7 @@ fn config(architecture: &str, changes: &[(&str, Option<Value>)]) -> Result<Model
     let embedding = TensorSpec {
         name: "token_embd.weight".to_owned(),
         shape: vec![8, 64],
-        dtype: candle_core::quantized::GgmlDType::F32,
+        dtype: candle_core::quantized::GgmlDType::F32.into(),
     };
     let bytes = vec![0; embedding.byte_len()];
     let mut writer = Writer::begin(Vec::new(), &metadata, &[embedding]).unwrap();

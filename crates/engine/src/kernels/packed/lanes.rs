@@ -9,7 +9,8 @@ use super::PANEL_ROWS;
 ///
 /// # Safety
 /// Call the methods only on a machine that has the instructions of the implementing type. Loads
-/// read 64 bytes ([`load_halves`](Self::load_halves): 32) from the pointer on, at any alignment.
+/// read 64 bytes ([`load_halves`](Self::load_halves) and [`load_shorts`](Self::load_shorts): 32) from the pointer on,
+/// at any alignment.
 pub(super) unsafe trait Sixteen {
     type Ints: Copy;
     type Floats: Copy;
@@ -42,7 +43,23 @@ pub(super) unsafe trait Sixteen {
         unsafe { Self::dot(sum, w, x) }
     }
     unsafe fn to_floats(a: Self::Ints) -> Self::Floats;
+    /// Returns the f32 that have these bits.
+    unsafe fn from_bits(a: Self::Ints) -> Self::Floats;
+    /// Repeats a table of sixteen bytes for [`look_up`](Self::look_up).
+    unsafe fn table(bytes: &[u8; 16]) -> Self::Ints;
+    /// Replaces each byte, in `0..=15`, by that of a [`table`](Self::table).
+    unsafe fn look_up(table: Self::Ints, bytes: Self::Ints) -> Self::Ints;
 
+    /// Loads sixteen bytes, and nothing more, and extends them with zeros.
+    unsafe fn load_bytes(from: *const u8) -> Self::Ints;
+    /// Loads sixteen u16 and extends them with zeros.
+    unsafe fn load_shorts(from: *const u8) -> Self::Ints;
+    /// Loads sixteen f32.
+    #[inline(always)]
+    unsafe fn load_floats(from: *const u8) -> Self::Floats {
+        // SAFETY: see the trait.
+        unsafe { Self::from_bits(Self::load(from)) }
+    }
     /// Loads sixteen f16 and widens them.
     unsafe fn load_halves(from: *const u8) -> Self::Floats;
     unsafe fn splat_float(value: f32) -> Self::Floats;
@@ -96,6 +113,32 @@ unsafe impl Sixteen for Portable {
     }
     unsafe fn to_floats(a: Self::Ints) -> Self::Floats {
         a.map(|a| a as f32)
+    }
+    unsafe fn from_bits(a: Self::Ints) -> Self::Floats {
+        a.map(|a| f32::from_bits(a as u32))
+    }
+    unsafe fn table(bytes: &[u8; 16]) -> Self::Ints {
+        // Lane `n` has the bytes `4 (n % 4) ..`, as a register does.
+        std::array::from_fn(|lane| {
+            let at = lane % 4 * 4;
+            i32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        })
+    }
+    unsafe fn look_up(table: Self::Ints, bytes: Self::Ints) -> Self::Ints {
+        bytes.map(|lane| {
+            i32::from_le_bytes(lane.to_le_bytes().map(|index| {
+                let index = usize::from(index);
+                table[index / 4].to_le_bytes()[index % 4]
+            }))
+        })
+    }
+    unsafe fn load_bytes(from: *const u8) -> Self::Ints {
+        // SAFETY: reads 16 bytes, see the trait.
+        unsafe { from.cast::<[u8; PANEL_ROWS]>().read_unaligned() }.map(i32::from)
+    }
+    unsafe fn load_shorts(from: *const u8) -> Self::Ints {
+        // SAFETY: reads 32 bytes, see the trait.
+        unsafe { from.cast::<[u16; PANEL_ROWS]>().read_unaligned() }.map(i32::from)
     }
     unsafe fn load_halves(from: *const u8) -> Self::Floats {
         // SAFETY: reads 32 bytes, see the trait.
@@ -170,6 +213,26 @@ unsafe impl Sixteen for Avx512Vnni {
     #[inline(always)]
     unsafe fn to_floats(a: __m512i) -> __m512 {
         unsafe { _mm512_cvtepi32_ps(a) }
+    }
+    #[inline(always)]
+    unsafe fn from_bits(a: __m512i) -> __m512 {
+        unsafe { _mm512_castsi512_ps(a) }
+    }
+    #[inline(always)]
+    unsafe fn table(bytes: &[u8; 16]) -> __m512i {
+        unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(bytes.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    unsafe fn look_up(table: __m512i, bytes: __m512i) -> __m512i {
+        unsafe { _mm512_shuffle_epi8(table, bytes) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(from: *const u8) -> __m512i {
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_shorts(from: *const u8) -> __m512i {
+        unsafe { _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast())) }
     }
     #[inline(always)]
     unsafe fn load_halves(from: *const u8) -> __m512 {
@@ -269,6 +332,41 @@ macro_rules! two_register_lanes {
             #[inline(always)]
             unsafe fn to_floats(a: [__m256i; 2]) -> [__m256; 2] {
                 unsafe { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }
+            }
+            #[inline(always)]
+            unsafe fn from_bits(a: [__m256i; 2]) -> [__m256; 2] {
+                unsafe { [_mm256_castsi256_ps(a[0]), _mm256_castsi256_ps(a[1])] }
+            }
+            #[inline(always)]
+            unsafe fn table(bytes: &[u8; 16]) -> [__m256i; 2] {
+                unsafe { [_mm256_broadcastsi128_si256(_mm_loadu_si128(bytes.as_ptr().cast())); 2] }
+            }
+            #[inline(always)]
+            unsafe fn look_up(table: [__m256i; 2], bytes: [__m256i; 2]) -> [__m256i; 2] {
+                unsafe {
+                    [
+                        _mm256_shuffle_epi8(table[0], bytes[0]),
+                        _mm256_shuffle_epi8(table[1], bytes[1]),
+                    ]
+                }
+            }
+            #[inline(always)]
+            unsafe fn load_bytes(from: *const u8) -> [__m256i; 2] {
+                unsafe {
+                    [
+                        _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())),
+                        _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.add(8).cast())),
+                    ]
+                }
+            }
+            #[inline(always)]
+            unsafe fn load_shorts(from: *const u8) -> [__m256i; 2] {
+                unsafe {
+                    [
+                        _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast())),
+                        _mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(16).cast())),
+                    ]
+                }
             }
             #[inline(always)]
             unsafe fn load_halves(from: *const u8) -> [__m256; 2] {

@@ -12,8 +12,8 @@ pub(in crate::kernels) enum Level {
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// Plain arrays. Quantizes activations where nothing better is available; multiplies only in
-    /// tests.
+    /// Plain arrays. Where nothing better is available it quantizes activations, and multiplies the
+    /// formats that candle does not know.
     Portable,
 }
 

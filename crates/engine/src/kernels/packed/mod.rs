@@ -10,16 +10,20 @@
 //!       16 │          │          │
 //! ```
 //!
-//! - [`format`]: the trait of a weight format. One file each: `q4_k`, `q5_k`, `q6_k`, `q8_0`, `q4_0`.
+//! - [`format`]: the trait of a weight format. One file each: `q4_k`, `q5_k`, `q6_k`, `q8_0`, `q4_0`, `iq4`, `mxfp4`.
+//! - [`decoded`]: formats of grids, which are decoded before they are multiplied.
 //! - [`activations`]: the other factor, quantized in blocks of 32 and laid out in tiles of columns.
 //! - [`lanes`]: the vector operations, for each [`level`].
 //! - [`multiply`](fn@multiply): multiplies panels by tiles on all threads.
 
 mod activations;
+mod decoded;
 mod format;
+mod iq4;
 mod lanes;
 mod level;
 mod multiply;
+mod mxfp4;
 mod q4_0;
 mod q4_k;
 mod q5_k;
@@ -32,7 +36,9 @@ mod tests;
 use std::io;
 
 use super::arena::Allocation;
+use super::grids::{self, Grid};
 use super::parallel::{SharedOut, for_pieces};
+use crate::weight_format::WeightFormat;
 use candle_core::quantized::GgmlDType;
 
 pub(crate) use activations::Activations;
@@ -54,10 +60,22 @@ enum Kind {
     Q4K,
     Q5K,
     Q6K,
+    Iq4Nl,
+    Iq4Xs,
+    Mxfp4,
+    /// A format that is decoded first.
+    Grid(Grid),
 }
 
 impl Kind {
-    fn of(dtype: GgmlDType) -> Option<Self> {
+    fn of(format: WeightFormat) -> Option<Self> {
+        let dtype = match format {
+            WeightFormat::Candle(dtype) => dtype,
+            WeightFormat::Iq4Nl => return Some(Self::Iq4Nl),
+            WeightFormat::Iq4Xs => return Some(Self::Iq4Xs),
+            WeightFormat::Mxfp4 => return Some(Self::Mxfp4),
+            grid => return Grid::of(grid).map(Self::Grid),
+        };
         match dtype {
             GgmlDType::Q4_0 => Some(Self::Q4_0),
             GgmlDType::Q8_0 => Some(Self::Q8_0),
@@ -69,10 +87,10 @@ impl Kind {
     }
 }
 
-/// Evaluates `$body` with `$format` as the format type of `$kind`.
+/// Evaluates `$body` with `$format` as the format type in which panels of `$kind` are multiplied.
 macro_rules! with_format {
     ($kind:expr, $format:ident => $body:expr) => {{
-        use $crate::kernels::packed::{Kind, q4_0, q4_k, q5_k, q6_k, q8_0};
+        use $crate::kernels::packed::{Kind, decoded, iq4, mxfp4, q4_0, q4_k, q5_k, q6_k, q8_0};
         match $kind {
             Kind::Q4_0 => {
                 type $format = q4_0::Q4;
@@ -94,6 +112,22 @@ macro_rules! with_format {
                 type $format = q6_k::Q6K;
                 $body
             }
+            Kind::Iq4Nl => {
+                type $format = iq4::Nl;
+                $body
+            }
+            Kind::Iq4Xs => {
+                type $format = iq4::Xs;
+                $body
+            }
+            Kind::Mxfp4 => {
+                type $format = mxfp4::Mx4;
+                $body
+            }
+            Kind::Grid(_) => {
+                type $format = decoded::Decoded;
+                $body
+            }
         }
     }};
 }
@@ -112,32 +146,43 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// Packs a weight `[outputs, inputs]` from the bytes of its file format. Returns `None` if
-    /// there is no kernel for the format or the machine; the caller then uses candle's product.
+    /// there is no kernel for the format or the machine; the caller then uses candle's product. Formats
+    /// that candle does not know are packed on every machine.
     ///
     /// # Errors
     /// When `bytes` does not have the length of such a weight, or memory cannot be mapped.
     pub(crate) fn new(
-        dtype: GgmlDType,
+        format: WeightFormat,
         outputs: usize,
         inputs: usize,
         bytes: &[u8],
     ) -> io::Result<Option<Self>> {
-        let kind = Kind::of(dtype).filter(|_| Level::best() != Level::Portable);
+        let fast = Level::best() != Level::Portable;
+        let kind = Kind::of(format).filter(|_| fast || format.candle().is_none());
         kind.map(|kind| Self::pack_any(kind, outputs, inputs, bytes)).transpose()
     }
 
     fn pack_any(kind: Kind, outputs: usize, inputs: usize, bytes: &[u8]) -> io::Result<Self> {
-        with_format!(kind, F => Self::pack::<F>(kind, outputs, inputs, bytes))
+        if let Kind::Grid(grid) = kind {
+            let block = (grids::BLOCK, grid.block_bytes());
+            return Self::pack_blocks(kind, block, decoded::pack, outputs, inputs, bytes);
+        }
+        with_format!(kind, F => {
+            Self::pack_blocks(kind, (F::BLOCK, F::BYTES), F::pack, outputs, inputs, bytes)
+        })
     }
 
-    fn pack<F: Format>(
+    /// Packs blocks of so many numbers and bytes.
+    fn pack_blocks(
         kind: Kind,
+        (block_size, block_bytes): (usize, usize),
+        pack: impl Fn([&[u8]; PANEL_ROWS], &mut [u8]) + Sync,
         outputs: usize,
         inputs: usize,
         bytes: &[u8],
     ) -> io::Result<Self> {
-        let row_bytes = inputs / F::BLOCK * F::BYTES;
-        if !inputs.is_multiple_of(F::BLOCK) || bytes.len() != outputs * row_bytes {
+        let row_bytes = inputs / block_size * block_bytes;
+        if !inputs.is_multiple_of(block_size) || bytes.len() != outputs * row_bytes {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("{} bytes are not {outputs} x {inputs} weights of {kind:?}", bytes.len()),
@@ -151,12 +196,13 @@ impl Packed {
             for panel in range {
                 // SAFETY: each panel is written by one thread.
                 let out = unsafe { shared.part(panel * panel_bytes..(panel + 1) * panel_bytes) };
-                for (block, out) in out.chunks_exact_mut(PANEL_ROWS * F::BYTES).enumerate() {
+                for (block, out) in out.chunks_exact_mut(PANEL_ROWS * block_bytes).enumerate() {
                     // Rows that pad the last panel are zero.
-                    F::pack(
+                    pack(
                         std::array::from_fn(|row| {
-                            let start = (panel * PANEL_ROWS + row) * row_bytes + block * F::BYTES;
-                            bytes.get(start..start + F::BYTES).unwrap_or(&[0; LONGEST_BLOCK])
+                            let start =
+                                (panel * PANEL_ROWS + row) * row_bytes + block * block_bytes;
+                            bytes.get(start..start + block_bytes).unwrap_or(&[0; LONGEST_BLOCK])
                         }),
                         out,
                     );

@@ -1,12 +1,13 @@
 //! Products of packed weights with quantized activations.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use super::activations::{Activations, MAX_TILE_WIDTH, tile_width};
 use super::format::{Format, panel_times_tile};
 use super::lanes::{self, Sixteen};
 use super::level::Level;
-use super::{PANEL_ROWS, Packed, with_format};
+use super::{Kind, PANEL_ROWS, Packed, decoded, with_format};
 use crate::kernels::parallel::{SharedOut, for_pieces};
 
 /// Bytes of activations that a thread multiplies by one panel after the other. They stay in its
@@ -65,7 +66,7 @@ pub(super) fn multiply_on<const N: usize>(
 #[inline(always)]
 unsafe fn multiply_tiles<F: Format, S: Sixteen>(
     weight: &Packed,
-    panel: usize,
+    (panel, bytes): (usize, &[u8]),
     x: &Activations,
     tiles: Range<usize>,
     out: SharedOut<'_, f32>,
@@ -74,10 +75,10 @@ unsafe fn multiply_tiles<F: Format, S: Sixteen>(
         // SAFETY: see above.
         unsafe {
             match tile_width(x.rows_of(tile)) {
-                1 => multiply_tile::<F, S, 1>(weight, panel, x, tile, out),
-                2 => multiply_tile::<F, S, 2>(weight, panel, x, tile, out),
-                4 => multiply_tile::<F, S, 4>(weight, panel, x, tile, out),
-                _ => multiply_tile::<F, S, MAX_TILE_WIDTH>(weight, panel, x, tile, out),
+                1 => multiply_tile::<F, S, 1>(weight, (panel, bytes), x, tile, out),
+                2 => multiply_tile::<F, S, 2>(weight, (panel, bytes), x, tile, out),
+                4 => multiply_tile::<F, S, 4>(weight, (panel, bytes), x, tile, out),
+                _ => multiply_tile::<F, S, MAX_TILE_WIDTH>(weight, (panel, bytes), x, tile, out),
             }
         }
     }
@@ -90,13 +91,13 @@ unsafe fn multiply_tiles<F: Format, S: Sixteen>(
 #[inline(always)]
 unsafe fn multiply_tile<F: Format, S: Sixteen, const C: usize>(
     weight: &Packed,
-    panel: usize,
+    (panel, bytes): (usize, &[u8]),
     x: &Activations,
     tile: usize,
     out: SharedOut<'_, f32>,
 ) {
     // SAFETY: the caller has the instructions.
-    let products = unsafe { panel_times_tile::<F, S, C>(weight.panel(panel), x.tile::<C>(tile)) };
+    let products = unsafe { panel_times_tile::<F, S, C>(bytes, x.tile::<C>(tile)) };
     let column = panel * PANEL_ROWS;
     let columns = PANEL_ROWS.min(weight.outputs() - column);
     for (row, products) in products.into_iter().take(x.rows_of(tile)).enumerate() {
@@ -117,7 +118,12 @@ unsafe fn multiply_tile<F: Format, S: Sixteen, const C: usize>(
     }
 }
 
-/// Multiplies one panel by some tiles, with the kernel of the weight's format compiled for `level`.
+thread_local! {
+    /// A decoded panel. The memory stays for the next.
+    static DECODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Multiplies one panel by some tiles; decodes it first if its format is a grid.
 ///
 /// # Safety
 /// As for [`multiply_tiles`], except that a level is used only where its instructions are
@@ -130,6 +136,29 @@ unsafe fn run(
     tiles: Range<usize>,
     out: SharedOut<'_, f32>,
 ) {
+    let bytes = weight.panel(panel);
+    // SAFETY: the caller's contract.
+    match weight.kind {
+        Kind::Grid(grid) => DECODED.with_borrow_mut(|buffer| {
+            let bytes = decoded::decode(grid, bytes, buffer);
+            unsafe { run_level(level, weight, (panel, bytes), x, tiles, out) }
+        }),
+        _ => unsafe { run_level(level, weight, (panel, bytes), x, tiles, out) },
+    }
+}
+
+/// Multiplies one panel by some tiles, with the kernel of the weight's format compiled for `level`.
+///
+/// # Safety
+/// As for [`run`].
+unsafe fn run_level(
+    level: Level,
+    weight: &Packed,
+    panel: (usize, &[u8]),
+    x: &Activations,
+    tiles: Range<usize>,
+    out: SharedOut<'_, f32>,
+) {
     /// Defines `$name::<Format>`, compiled with `$features`.
     macro_rules! compiled {
         ($name:ident, $lanes:ident, $features:literal) => {
@@ -137,7 +166,7 @@ unsafe fn run(
             #[target_feature(enable = $features)]
             unsafe fn $name<F: Format>(
                 weight: &Packed,
-                panel: usize,
+                panel: (usize, &[u8]),
                 x: &Activations,
                 tiles: Range<usize>,
                 out: SharedOut<'_, f32>,

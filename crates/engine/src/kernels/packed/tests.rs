@@ -1,35 +1,65 @@
-use candle_core::Device;
-use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use half::f16;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::multiply::multiply_on;
 use super::*;
+use crate::kernels::dequantize;
 
-/// For each format: the offsets of a block's f16 scales, and the block's numbers and bytes.
-const FORMATS: [(GgmlDType, &[usize], usize, usize); 5] = [
-    (GgmlDType::Q4_0, &[0], 32, 18),
-    (GgmlDType::Q8_0, &[0], 32, 34),
-    (GgmlDType::Q4K, &[0, 2], 256, 144),
-    (GgmlDType::Q5K, &[0, 2], 256, 176),
-    (GgmlDType::Q6K, &[208], 256, 210),
+/// For each format: the offsets of a block's f16 scales, and the block's numbers and bytes. MXFP4 and IQ1_M have scales
+/// of another kind, see [`set_scale`].
+const FORMATS: [(WeightFormat, &[usize], usize, usize); 15] = [
+    (WeightFormat::Candle(GgmlDType::Q4_0), &[0], 32, 18),
+    (WeightFormat::Candle(GgmlDType::Q8_0), &[0], 32, 34),
+    (WeightFormat::Candle(GgmlDType::Q4K), &[0, 2], 256, 144),
+    (WeightFormat::Candle(GgmlDType::Q5K), &[0, 2], 256, 176),
+    (WeightFormat::Candle(GgmlDType::Q6K), &[208], 256, 210),
+    (WeightFormat::Iq4Nl, &[0], 32, 18),
+    (WeightFormat::Iq4Xs, &[0], 256, 136),
+    (WeightFormat::Mxfp4, &[], 32, 17),
+    (WeightFormat::Iq3Xxs, &[0], 256, 98),
+    (WeightFormat::Iq3S, &[0], 256, 110),
+    (WeightFormat::Iq2Xxs, &[0], 256, 66),
+    (WeightFormat::Iq2Xs, &[0], 256, 74),
+    (WeightFormat::Iq2S, &[0], 256, 82),
+    (WeightFormat::Iq1S, &[0], 256, 50),
+    (WeightFormat::Iq1M, &[], 256, 56),
 ];
+
+/// Sets the scales of a block.
+fn set_scale(format: WeightFormat, block: &mut [u8], mut scale: impl FnMut() -> f16) {
+    match format {
+        // The exponent of the scale.
+        WeightFormat::Mxfp4 => block[0] = (scale().to_f32().to_bits() >> 23) as u8,
+        WeightFormat::Iq1M => {
+            let bits = scale().to_bits();
+            for at in 0..4 {
+                let high = &mut block[49 + 2 * at];
+                *high = *high & 0x0f | ((bits >> (4 * at) & 15) as u8) << 4;
+            }
+        }
+        _ => {
+            let (_, halves, ..) = FORMATS.into_iter().find(|one| one.0 == format).unwrap();
+            for at in halves {
+                block[*at..at + 2].copy_from_slice(&scale().to_le_bytes());
+            }
+        }
+    }
+}
 
 /// Makes blocks of a file format: random bits, with scales from `scale`.
 fn weights(
-    dtype: GgmlDType,
+    dtype: WeightFormat,
     numbers: usize,
     random: &mut StdRng,
     mut scale: impl FnMut(&mut StdRng) -> f16,
 ) -> Vec<u8> {
-    let (_, halves, block, bytes) = FORMATS.into_iter().find(|one| one.0 == dtype).unwrap();
+    let (_, _, block, bytes) = FORMATS.into_iter().find(|one| one.0 == dtype).unwrap();
+    assert_eq!((dtype.block_size(), dtype.type_size()), (block, bytes));
     let mut data = vec![0; numbers / block * bytes];
     random.fill(&mut data[..]);
     for block in data.chunks_exact_mut(bytes) {
-        for at in halves {
-            block[*at..at + 2].copy_from_slice(&scale(random).to_le_bytes());
-        }
+        set_scale(dtype, block, || scale(random));
     }
     data
 }
@@ -42,7 +72,7 @@ fn numbers(len: usize, random: &mut StdRng) -> Vec<f32> {
     (0..len).map(|_| random.random_range(-1.0f32..1.0).powi(3) * 4.0).collect()
 }
 
-fn pack(dtype: GgmlDType, outputs: usize, inputs: usize, data: &[u8]) -> Packed {
+fn pack(dtype: WeightFormat, outputs: usize, inputs: usize, data: &[u8]) -> Packed {
     Packed::pack_any(Kind::of(dtype).unwrap(), outputs, inputs, data).unwrap()
 }
 
@@ -99,12 +129,9 @@ fn every_simd_level_computes_the_same_bits_for_extreme_values() {
                 scales[random.random_range(0..scales.len())]
             });
             if let Some(byte) = byte {
-                let scales = weights(dtype, 16 * block, random, |_| f16::MAX);
-                let halves = FORMATS.iter().find(|one| one.0 == dtype).unwrap().1;
-                for (at, value) in data.iter_mut().enumerate() {
-                    let half =
-                        halves.iter().any(|half| (half..&(half + 2)).contains(&&(at % bytes)));
-                    *value = if half { scales[at] } else { byte };
+                data.fill(byte);
+                for block in data.chunks_exact_mut(bytes) {
+                    set_scale(dtype, block, || f16::MAX);
                 }
             }
             let weight = pack(dtype, 16, block, &data);
@@ -123,7 +150,7 @@ fn every_simd_level_computes_the_same_bits_for_extreme_values() {
     }
 }
 
-/// The expected value is candle's dequantized weight times the unquantized activations. The
+/// The expected value is the dequantized weight times the unquantized activations. The
 /// difference is at most half a quantization step of each activation, plus rounding.
 #[test]
 fn products_match_the_dequantized_weight() {
@@ -133,9 +160,8 @@ fn products_match_the_dequantized_weight() {
         let data = weights(dtype, outputs * inputs, random, small_scale);
         let x = numbers(rows * inputs, random);
         let ours = product(Level::best(), &pack(dtype, outputs, inputs, &data), &x);
-        let tensor = qtensor_from_ggml(dtype, &data, vec![outputs, inputs], &Device::Cpu).unwrap();
-        let weight: Vec<f32> =
-            tensor.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let mut weight = vec![0.0; outputs * inputs];
+        dequantize(dtype, &data, &mut weight).unwrap();
         for (row, x) in x.chunks(inputs).enumerate() {
             for (output, weight) in weight.chunks(inputs).enumerate() {
                 let (mut truth, mut step, mut size) = (0.0, 0.0, 0.0);
@@ -161,7 +187,11 @@ fn products_match_the_dequantized_weight() {
 fn several_weights_of_different_formats_are_multiplied_at_once() {
     let random = &mut StdRng::seed_from_u64(4);
     let (inputs, rows) = (1024, 130);
-    let formats = [(GgmlDType::Q4K, 100), (GgmlDType::Q6K, 16), (GgmlDType::Q8_0, 300)];
+    let formats = [
+        (WeightFormat::Candle(GgmlDType::Q4K), 100),
+        (WeightFormat::Iq4Xs, 16),
+        (WeightFormat::Iq2S, 300),
+    ];
     let weights = formats.map(|(dtype, outputs)| {
         let data = weights(dtype, outputs * inputs, random, small_scale);
         pack(dtype, outputs, inputs, &data)
@@ -204,7 +234,8 @@ fn non_finite_activations_give_non_finite_products() {
 #[test]
 fn non_finite_scales_give_non_finite_products() {
     let random = &mut StdRng::seed_from_u64(8);
-    for (dtype, halves, block, bytes) in FORMATS {
+    let with_halves = FORMATS.into_iter().filter(|(_, halves, ..)| !halves.is_empty());
+    for (dtype, halves, block, bytes) in with_halves {
         for bad in [f16::NAN, f16::INFINITY, f16::NEG_INFINITY] {
             let mut data = weights(dtype, 16 * 512, random, |_| f16::ONE);
             // In the fourth row, the last block.

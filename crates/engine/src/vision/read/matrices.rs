@@ -1,18 +1,20 @@
 //! Makes matrices for products from stored tensors.
 
-use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 
 use super::super::spec::Precision;
-use crate::weights::Linear;
+use crate::kernels::dequantize;
+use crate::weight_format::WeightFormat;
+use crate::weights::{Linear, is_full_precision};
 
 /// Numbers of a block of Q8_0.
 pub(super) const BLOCK: usize = 32;
 
 /// A matrix `[outputs, inputs]` as it is stored.
 pub(super) struct Stored {
-    pub(super) dtype: GgmlDType,
+    pub(super) dtype: WeightFormat,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
     pub(super) bytes: Vec<u8>,
@@ -32,7 +34,7 @@ impl Stored {
         bias: Option<Vec<f32>>,
     ) -> Result<Linear> {
         let [outputs, inputs] = padded;
-        let full = matches!(self.dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16);
+        let full = is_full_precision(self.dtype);
         if !full && inputs == self.inputs {
             let mut bytes = self.bytes;
             // A block of zero bytes is a block of zeros in every format.
@@ -62,9 +64,9 @@ impl Stored {
 }
 
 /// Converts stored numbers to f32. Fails if one is infinite or NaN.
-pub(super) fn numbers(dtype: GgmlDType, bytes: &[u8], shape: &[usize]) -> Result<Vec<f32>> {
-    let tensor = ggml_file::qtensor_from_ggml(dtype, bytes, shape.to_vec(), &Device::Cpu)?;
-    let numbers: Vec<f32> = tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+pub(super) fn numbers(dtype: WeightFormat, bytes: &[u8], shape: &[usize]) -> Result<Vec<f32>> {
+    let mut numbers = vec![0.0; shape.iter().product()];
+    dequantize(dtype, bytes, &mut numbers)?;
     if numbers.iter().all(|number| number.is_finite()) {
         return Ok(numbers);
     }

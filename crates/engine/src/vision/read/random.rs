@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use super::tensors::Tensors;
 use crate::LoadError;
+use crate::weight_format::WeightFormat;
 
 /// Random numbers for every tensor that is requested.
 pub(super) struct RandomTensors(Mutex<StdRng>);
@@ -24,7 +25,7 @@ impl Tensors for RandomTensors {
         None
     }
 
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(GgmlDType, Vec<u8>), LoadError> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(WeightFormat, Vec<u8>), LoadError> {
         let mut random = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // Norms near one, and sums that neither vanish nor grow from block to block.
         let (middle, width) = match (shape.len(), name.contains("norm")) {
@@ -40,7 +41,7 @@ impl Tensors for RandomTensors {
             .collect();
         let numbers: usize = shape.iter().product();
         let bytes = (0..numbers).flat_map(|_| table[random.random_range(0..1024)]).collect();
-        Ok((GgmlDType::F16, bytes))
+        Ok((GgmlDType::F16.into(), bytes))
     }
 
     fn names(&self) -> Vec<&str> {

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use candle_core::quantized::GgmlDType;
-
 use crate::LoadError;
 use crate::gguf::{GgufError, GgufFile};
 use crate::safetensors::{
     CONFIG, Object, PREPROCESSOR, PROCESSOR, SafetensorsError, TOWERS, TensorFile, damaged,
 };
+use crate::weight_format::WeightFormat;
 
 /// Tensors by name.
 pub(super) trait Tensors {
@@ -19,7 +18,7 @@ pub(super) trait Tensors {
     ///
     /// # Errors
     /// If it is missing, has another shape or an unsupported format, or cannot be read.
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(GgmlDType, Vec<u8>), LoadError>;
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(WeightFormat, Vec<u8>), LoadError>;
 
     /// Returns the names of all tensors that can only be a tower's.
     fn names(&self) -> Vec<&str>;
@@ -33,7 +32,7 @@ impl Tensors for GgufFile {
         GgufFile::tensor(self, name).map(|info| info.shape.as_slice())
     }
 
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(GgmlDType, Vec<u8>), LoadError> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(WeightFormat, Vec<u8>), LoadError> {
         let info = GgufFile::tensor(self, name)
             .ok_or_else(|| self.error(GgufError::MissingTensor { name: name.to_owned() }))?;
         if info.shape != shape {
@@ -105,7 +104,7 @@ impl Tensors for FolderTensors {
         self.tensors.shape(&format!("{}{name}", self.prefix))
     }
 
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(GgmlDType, Vec<u8>), LoadError> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<(WeightFormat, Vec<u8>), LoadError> {
         let tensor = format!("{}{name}", self.prefix);
         match self.tensors.shape(&tensor) {
             None => Err(self.error(SafetensorsError::MissingTensor { tensor, hint: "" })),
@@ -114,7 +113,7 @@ impl Tensors for FolderTensors {
                 Err(self.error(SafetensorsError::WrongShape { tensor, found, expected }))
             }
             Some(_) => match self.tensors.stored(&tensor) {
-                Ok((dtype, bytes)) => Ok((dtype, bytes.to_vec())),
+                Ok((dtype, bytes)) => Ok((dtype.into(), bytes.to_vec())),
                 Err(problem) => Err(self.error(problem)),
             },
         }

@@ -157,7 +157,7 @@ impl Loader<'_> {
                 parts.iter().map(Stored::numbers).collect();
             let numbers = numbers.map_err(|error| self.failed(&names[0], &error))?.concat();
             let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-            Stored { dtype: GgmlDType::F32, outputs, inputs, bytes }
+            Stored { dtype: GgmlDType::F32.into(), outputs, inputs, bytes }
         };
         self.make(&names[0], all, [outputs, inputs], Some(bias))
     }
@@ -216,7 +216,8 @@ impl Loader<'_> {
         let bias = spec.patch_bias().then(|| self.vector(self.names.patch_bias(), spec.width));
         let bytes = weight.iter().flat_map(|number| number.to_le_bytes()).collect();
         let shape = [spec.width, spec.patch_len()];
-        let stored = Stored { dtype: GgmlDType::F32, outputs: shape[0], inputs: shape[1], bytes };
+        let stored =
+            Stored { dtype: GgmlDType::F32.into(), outputs: shape[0], inputs: shape[1], bytes };
         let linear = stored.into_linear(Precision::Full, shape, bias.transpose()?);
         let linear = linear.map_err(|error| self.failed(names[0], &error))?;
         *self.bytes.borrow_mut() += linear.bytes();
