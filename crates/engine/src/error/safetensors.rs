@@ -117,6 +117,16 @@ pub enum SafetensorsError {
         /// The tensor.
         tensor: String,
     },
+    /// A weight is in a group that does not exist.
+    #[error("tensor {tensor:?} has the group {found}; the scales have {groups} groups")]
+    BadGroup {
+        /// The tensor.
+        tensor: String,
+        /// The number of the group.
+        found: u64,
+        /// The number of groups.
+        groups: usize,
+    },
     /// A value in a JSON file has the wrong type or is out of range.
     #[error("{name}: {key:?} should be {expected}, but is {found}")]
     WrongValue {

@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::fused::HeadSizes;
 use super::json::Object;
+use super::prequantized::{self, Method};
 use super::recurrent::Recurrent;
 use super::{CONFIG as FILE, SafetensorsError, other_keys, seeing};
 use crate::LoadError;
@@ -70,6 +71,8 @@ pub(super) struct Facts {
     pub(super) experts: usize,
     /// The heads of recurrent layers, if there are such layers.
     pub(super) heads: Option<HeadSizes>,
+    /// How the weights were quantized, if they are.
+    pub(super) prequantized: Option<Method>,
     /// Whether the embedding is also the head, if the config says so.
     pub(super) tied: Option<bool>,
     /// Whether the model sees images.
@@ -85,7 +88,7 @@ pub(super) fn read(
     let damaged = |problem| super::damaged(metadata.label(), problem);
     let known = architecture(config, metadata)?;
     let architecture = known.name;
-    other_keys::refuse_prequantized_weights(folder, config, metadata)?;
+    let prequantized = prequantized::method(folder, config, metadata)?;
     let sees = known.mrope.is_some();
     other_keys::refuse_non_generative_models(sees, config, metadata)?;
     refuse_unsupported_scalings(known, config, metadata)?;
@@ -159,7 +162,7 @@ pub(super) fn read(
         metadata.insert(&key, value, origin);
     }
     let vocab = usize::try_from(vocab).unwrap_or(usize::MAX);
-    Ok(Facts { vocab, experts, heads, tied, sees })
+    Ok(Facts { vocab, experts, heads, prequantized, tied, sees })
 }
 
 fn architecture(config: &Object, metadata: &Metadata) -> Result<Architecture, LoadError> {

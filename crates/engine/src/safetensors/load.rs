@@ -1,14 +1,12 @@
 //! Loads tensors by the decoder's names.
 
-use std::ops::Deref;
-
 use candle_core::quantized::GgmlDType;
 
 use super::fused::Heads;
 use super::packed::Expert;
-use super::quantize::{self, Target};
+use super::quantize::{self, FileBytes, Floats, RowSource, Target};
 use super::shards::{Entry, Float};
-use super::{SafetensorsError, SafetensorsModel};
+use super::{Inner, SafetensorsError, SafetensorsModel};
 use crate::error::LoadError;
 
 /// A loaded matrix.
@@ -121,21 +119,22 @@ impl SafetensorsModel {
         inputs: usize,
     ) -> Result<Matrix, LoadError> {
         let found = self.require(name, &[outputs, inputs])?;
-        let bytes = self.data(&found)?;
-        let Found { tensor, float, .. } = found;
+        let (source, shape) = (self.source(&found, inputs)?, [outputs, inputs]);
+        let tensor = found.tensor;
         let target = Target::new(self.0.quantization, self.is_head(&tensor), inputs);
-        let (matrix, finite) =
-            if target.dtype == GgmlDType::F32 {
-                let (numbers, finite) = quantize::widen_all(float, &bytes);
-                (Matrix::Exact(numbers), finite)
-            } else {
-                let (bytes, finite) = quantize::quantize(float, &bytes, inputs, target.dtype)
-                    .map_err(|error| LoadError::Compute {
+        let (matrix, finite) = if target.dtype == GgmlDType::F32 {
+            let (numbers, finite) = quantize::exact(&*source, shape);
+            (Matrix::Exact(numbers), finite)
+        } else {
+            let (bytes, finite) =
+                quantize::quantize(&*source, shape, target.dtype).map_err(|error| {
+                    LoadError::Compute {
                         file: self.label().to_owned(),
                         problem: format!("tensor {tensor:?}: {error}"),
-                    })?;
-                (Matrix::Quantized(target.dtype, bytes), finite)
-            };
+                    }
+                })?;
+            (Matrix::Quantized(target.dtype, bytes), finite)
+        };
         if finite { Ok(matrix) } else { Err(self.error(SafetensorsError::NotFinite { tensor })) }
     }
 
@@ -153,24 +152,49 @@ impl SafetensorsModel {
     /// Returns the errors of [`matrix`](Self::matrix).
     pub(crate) fn exact(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
         let found = self.require(name, shape)?;
+        let inputs = shape.last().copied().unwrap_or(1);
         let mut numbers = vec![0.0; shape.iter().product()];
-        match quantize::widen(found.float, &self.data(&found)?, &mut numbers) {
+        match self.source(&found, inputs)?.widen_rows(0, &mut numbers) {
             true => Ok(numbers),
             false => Err(self.error(SafetensorsError::NotFinite { tensor: found.tensor })),
         }
     }
 
+    /// Reads a matrix with rows of `inputs` numbers in the file's format.
+    fn source(&self, found: &Found<'_>, inputs: usize) -> Result<Box<dyn RowSource>, LoadError> {
+        let Inner { prequantized, shards, .. } = &*self.0;
+        if found.part.is_some() && prequantized.has(&found.tensor) {
+            return Err(self.quantized_elsewhere(&found.tensor));
+        }
+        let quantized = prequantized.read(&found.tensor, shards);
+        match quantized.map_err(|problem| self.error(problem))? {
+            Some(source) => Ok(source),
+            None => {
+                let (float, bytes) = (found.float, self.data(found)?);
+                Ok(Box::new(Floats { float, bytes, inputs }))
+            }
+        }
+    }
+
+    /// Returns the error for a quantized tensor that is read only unquantized.
+    fn quantized_elsewhere(&self, tensor: &str) -> LoadError {
+        self.metadata().unsupported(format!(
+            "tensor {tensor:?} is quantized in the files; embeddings, and tensors of several matrices, are read only \
+             unquantized: take the unquantized model, or a GGUF file of it"
+        ))
+    }
+
     /// Reads the numbers of a tensor, or of the part that is an expert's matrix, in the file's format.
-    fn data(&self, found: &Found<'_>) -> Result<Box<dyn Deref<Target = [u8]>>, LoadError> {
+    fn data(&self, found: &Found<'_>) -> Result<FileBytes, LoadError> {
         let Found { entry, float, .. } = *found;
         let shards = &self.0.shards;
         let bytes = match &found.part {
-            None => shards.data(entry).map(|bytes| Box::new(bytes) as Box<_>),
+            None => shards.data(entry).map(|bytes| Box::new(bytes) as FileBytes),
             Some(Part::Expert(expert)) => {
-                expert.read(shards, entry, float).map(|bytes| Box::new(bytes) as Box<_>)
+                expert.read(shards, entry, float).map(|bytes| Box::new(bytes) as FileBytes)
             }
             Some(Part::Heads(heads)) => {
-                heads.read(shards, entry, float).map(|bytes| Box::new(bytes) as Box<_>)
+                heads.read(shards, entry, float).map(|bytes| Box::new(bytes) as FileBytes)
             }
         };
         bytes.map_err(|problem| self.error(problem))
@@ -181,7 +205,10 @@ impl SafetensorsModel {
     /// # Errors
     /// Returns the errors of [`matrix`](Self::matrix), except that the numbers are not checked.
     pub(crate) fn rows(&self, name: &str, rows: usize, width: usize) -> Result<Rows, LoadError> {
-        let Found { entry, float, .. } = self.require(name, &[rows, width])?;
+        let Found { tensor, entry, float, .. } = self.require(name, &[rows, width])?;
+        if self.0.prequantized.has(&tensor) {
+            return Err(self.quantized_elsewhere(&tensor));
+        }
         Ok(Rows { model: self.clone(), entry: entry.clone(), float })
     }
 }

@@ -7,6 +7,7 @@
 //!   `recurrent`: of hybrid models; `seeing`: finds the text model's part in the config of a model that sees
 //! - `load`: loads tensors; `packed`: those of experts that are stored together; `fused`: projections of recurrent
 //!   layers that are
+//! - `prequantized`: weights that are quantized in the files: FP8, GPTQ and AWQ
 //! - `quantize`: converts f32, f16 and bf16 to the formats of the matrix products
 //! - `json`: reads a file of limited size, key by key
 //! - `file`: a single file of tensors, such as an adapter
@@ -23,6 +24,7 @@ mod load;
 mod names;
 mod other_keys;
 mod packed;
+mod prequantized;
 mod quantize;
 mod recurrent;
 mod seeing;
@@ -52,6 +54,7 @@ use crate::stored_tensor::{StoredTensor, layer_of};
 use config::Facts;
 use fused::HeadSizes;
 use names::Names;
+use prequantized::Prequantized;
 use quantize::Target;
 use shards::{Entry, Shards};
 
@@ -69,6 +72,8 @@ pub struct SafetensorsModel(Arc<Inner>);
 struct Inner {
     metadata: Metadata,
     shards: Shards,
+    /// The matrices that are quantized in the files.
+    prequantized: Prequantized,
     /// What the decoder's tensors are called in the files.
     names: Names,
     quantization: Quantization,
@@ -113,12 +118,32 @@ impl SafetensorsModel {
             })
         })?;
         let facts = config::read(folder, &config, &mut metadata)?;
-        let shards = Shards::open(folder).map_err(damaged)?;
+        let mut shards = Shards::open(folder).map_err(damaged)?;
+        let prequantized = match facts.prequantized {
+            Some(method) => Prequantized::take(method, &mut shards).map_err(damaged)?,
+            None => Prequantized::default(),
+        };
+        if facts.prequantized.is_some() && prequantized.is_empty() {
+            return Err(metadata.unsupported(format!(
+                "quantization_config of {CONFIG} says that its weights are quantized, but none is in the files; if \
+                 they are not quantized, take the key out"
+            )));
+        }
         tokenizer::read(folder, &config, &facts, &mut metadata)?;
         let names = Names::of(|name| shards.tensors.contains_key(name));
         let tied = facts.tied.unwrap_or_else(|| !shards.tensors.contains_key(names.head));
         let Facts { vocab, experts, heads, .. } = facts;
-        let inner = Inner { metadata, shards, names, quantization, vocab, experts, heads, tied };
+        let inner = Inner {
+            metadata,
+            shards,
+            prequantized,
+            names,
+            quantization,
+            vocab,
+            experts,
+            heads,
+            tied,
+        };
         let model = Self(Arc::new(inner));
         model.log_quantization_fallbacks();
         Ok(model)

@@ -1,8 +1,6 @@
 //! Checks the keys of a `config.json` that [`config`](super::config) does not read. Accepts values that match the
 //! decoder and keys that do not affect the computation; refuses all other keys by name.
 
-use std::path::Path;
-
 use serde_json::Value as Json;
 
 use super::CONFIG as FILE;
@@ -112,6 +110,8 @@ const HARMLESS: &[&str] = &[
     "pruned_heads",
     "task_specific_params",
     "tie_encoder_decoder",
+    // Weights that are quantized already: read with the method.
+    "quantization_config",
     // Metadata.
     "license",
     "model_max_length",
@@ -125,51 +125,6 @@ const HARMLESS_OF_HYBRIDS: [&str; 3] =
 
 /// Prefixes of keys that tools add as notes.
 const NOTE_KEY_PREFIXES: [&str; 2] = ["_", "unsloth_"];
-
-/// Refuses weights that were quantized or converted after training; the error names the method.
-pub(super) fn refuse_prequantized_weights(
-    folder: &Path,
-    config: &Object,
-    metadata: &Metadata,
-) -> Result<(), LoadError> {
-    const ALTERNATIVES_HINT: &str =
-        "take the unquantized model, which QUANTIZATION quantizes at load, or a GGUF file of it";
-    let refuse = |what: String| Err(metadata.unsupported(format!("{what}; {ALTERNATIVES_HINT}")));
-    let said = config.get("quantization_config");
-    let method = said.and_then(|said| said.get("quant_method")).and_then(Json::as_str);
-    let bits = |said: &Json| said.get("bits").and_then(Json::as_u64);
-    // MLX writes "quantization", and since 2025 also a copy as "quantization_config".
-    let of_mlx = config.get("quantization").or(said.filter(|_| method.is_none()));
-    if let Some(bits) = of_mlx.and_then(bits) {
-        return refuse(format!(
-            "it is a model of Apple's MLX with weights of {bits} bits (quantization of {FILE}), which MLX alone \
-             reads"
-        ));
-    }
-    let has = |name: &str| folder.join(name).exists();
-    let method = match (said, method) {
-        // As early versions wrote it.
-        (None, _) if has("quantize_config.json") => Some("gptq"),
-        (None, _) if has("quant_config.json") => Some("awq"),
-        (None, _) => None,
-        (Some(_), method) => Some(method.unwrap_or("unknown")),
-    };
-    let Some(method) = method else { return Ok(()) };
-    let setting_source = match said {
-        Some(_) => format!("quant_method {method:?} in quantization_config of {FILE}"),
-        None if method == "gptq" => "quantize_config.json stands beside them".to_owned(),
-        None => "quant_config.json stands beside them".to_owned(),
-    };
-    match method {
-        "awq" => refuse(format!(
-            "its weights are quantized by AWQ ({setting_source}), which is not read"
-        )),
-        "gptq" => refuse(format!(
-            "its weights are quantized by GPTQ ({setting_source}), which is not read"
-        )),
-        _ => refuse(format!("its weights are quantized already ({setting_source})")),
-    }
-}
 
 /// Refuses models that do not generate text, and those that need custom code.
 pub(super) fn refuse_non_generative_models(

@@ -1,5 +1,7 @@
 //! Converts the numbers of a file to the formats of the matrix products.
 
+use std::ops::Deref;
+
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
@@ -45,6 +47,30 @@ impl Target {
     }
 }
 
+/// Bytes of a file, read or computed.
+pub(super) type FileBytes = Box<dyn Deref<Target = [u8]> + Send + Sync>;
+
+/// A matrix in a file's format.
+pub(super) trait RowSource: Sync {
+    /// Converts as many rows as `out` holds to f32, from `first` on. Returns whether all numbers are finite.
+    fn widen_rows(&self, first: usize, out: &mut [f32]) -> bool;
+}
+
+/// A matrix of floats.
+pub(super) struct Floats {
+    pub(super) float: Float,
+    pub(super) bytes: FileBytes,
+    pub(super) inputs: usize,
+}
+
+impl RowSource for Floats {
+    fn widen_rows(&self, first: usize, out: &mut [f32]) -> bool {
+        let start = first * self.inputs * self.float.size();
+        let bytes: &[u8] = &self.bytes;
+        widen(self.float, &bytes[start..][..out.len() * self.float.size()], out)
+    }
+}
+
 /// Converts bytes of a file to f32. Returns whether all numbers are finite.
 pub(super) fn widen(float: Float, bytes: &[u8], out: &mut [f32]) -> bool {
     match float {
@@ -78,24 +104,34 @@ pub(super) fn widen_all(float: Float, bytes: &[u8]) -> (Vec<f32>, bool) {
     (numbers, finite)
 }
 
+/// Converts a matrix `[outputs, inputs]` to f32 with all threads; also returns whether all its numbers are finite.
+pub(super) fn exact(source: &dyn RowSource, [outputs, inputs]: [usize; 2]) -> (Vec<f32>, bool) {
+    let mut numbers = vec![0.0; outputs * inputs];
+    let rows = rows_of_piece(inputs);
+    let finite = numbers
+        .par_chunks_mut(rows * inputs)
+        .enumerate()
+        .map(|(piece, out)| source.widen_rows(piece * rows, out))
+        .reduce(|| true, |a, b| a && b);
+    (numbers, finite)
+}
+
 /// Converts a matrix `[outputs, inputs]` to another format; also returns whether all its numbers are finite.
 /// Threads share its rows, so the only temporary memory is one piece of numbers per thread.
 pub(super) fn quantize(
-    float: Float,
-    bytes: &[u8],
-    inputs: usize,
+    source: &dyn RowSource,
+    [outputs, inputs]: [usize; 2],
     dtype: GgmlDType,
 ) -> candle_core::Result<(Vec<u8>, bool)> {
-    let row_bytes = inputs * float.size();
     let out_row_bytes = inputs / dtype.block_size() * dtype.type_size();
-    let rows = (PIECE / inputs).max(1);
-    let mut out = vec![0; bytes.len() / row_bytes * out_row_bytes];
+    let rows = rows_of_piece(inputs);
+    let mut out = vec![0; outputs * out_row_bytes];
     let finite = out
         .par_chunks_mut(rows * out_row_bytes)
-        .zip(bytes.par_chunks(rows * row_bytes))
-        .map(|(out, bytes)| {
-            let mut numbers = vec![0.0; bytes.len() / float.size()];
-            let finite = widen(float, bytes, &mut numbers);
+        .enumerate()
+        .map(|(piece, out)| {
+            let mut numbers = vec![0.0; out.len() / out_row_bytes * inputs];
+            let finite = source.widen_rows(piece * rows, &mut numbers);
             let shape = (numbers.len() / inputs, inputs);
             let numbers = Tensor::from_vec(numbers, shape, &Device::Cpu)?;
             out.copy_from_slice(&QTensor::quantize(&numbers, dtype)?.data()?);
@@ -103,4 +139,9 @@ pub(super) fn quantize(
         })
         .try_reduce(|| true, |a, b| candle_core::Result::Ok(a && b))?;
     Ok((out, finite))
+}
+
+/// Returns the rows that a thread converts at once.
+fn rows_of_piece(inputs: usize) -> usize {
+    (PIECE / inputs).max(1)
 }

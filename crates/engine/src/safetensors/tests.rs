@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use candle_core::quantized::{GgmlDType, ggml_file};
 
+use super::quantize::Floats;
 use super::shards::Float;
 use super::*;
 use crate::gguf::GgufFile;
@@ -104,7 +105,8 @@ fn every_float_format_is_widened_exactly_and_non_finite_is_detected() {
         let mut numbers = vec![1.0; 64];
         numbers[63] = bad;
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-        assert!(!quantize::quantize(Float::F32, &bytes, 32, GgmlDType::Q8_0).unwrap().1);
+        let source = Floats { float: Float::F32, bytes: Box::new(bytes.clone()), inputs: 32 };
+        assert!(!quantize::quantize(&source, [2, 32], GgmlDType::Q8_0).unwrap().1);
         assert!(!quantize::widen_all(Float::F32, &bytes).1);
     }
 }

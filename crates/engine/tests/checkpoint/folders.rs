@@ -153,13 +153,38 @@ fn prequantized_weights_are_refused_with_their_quantization_method() {
     for (key, value, parts) in [
         ("quantization", mlx.clone(), ["Apple's MLX", "4 bits"]),
         ("quantization_config", mlx, ["Apple's MLX", "4 bits"]),
-        ("quantization_config", json!({"quant_method": "awq", "bits": 4}), ["by AWQ", "\"awq\""]),
+        ("quantization_config", json!({"quant_method": "awq", "bits": 3}), ["by AWQ", "\"awq\""]),
         (
             "quantization_config",
-            json!({"quant_method": "gptq", "bits": 8}),
+            json!({"quant_method": "gptq", "bits": 3}),
             ["by GPTQ", "\"gptq\""],
         ),
-        ("quantization_config", json!({"quant_method": "fp8"}), ["quantized already", "\"fp8\""]),
+        ("quantization_config", json!({"quant_method": "fp8"}), ["weight_block_size", "\"fp8\""]),
+        (
+            "quantization_config",
+            json!({"quant_method": "awq", "bits": 4, "version": "gemv"}),
+            ["by AWQ", "\"gemv\""],
+        ),
+        (
+            "quantization_config",
+            json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}),
+            ["by GPTQ", "\"marlin\""],
+        ),
+        (
+            "quantization_config",
+            json!({"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "static"}),
+            ["FP8", "\"static\""],
+        ),
+        (
+            "quantization_config",
+            json!({"quant_method": "bitsandbytes", "load_in_4bit": true}),
+            ["quantized already", "\"bitsandbytes\""],
+        ),
+        (
+            "quantization_config",
+            json!({"quant_method": "compressed-tensors"}),
+            ["quantized already", "\"compressed-tensors\""],
+        ),
         ("quantization_config", json!({}), ["quantized already", "unknown"]),
     ] {
         let error = refused(&with_key("qwen3", key, value));
@@ -167,6 +192,9 @@ fn prequantized_weights_are_refused_with_their_quantization_method() {
             assert!(error.contains(part), "{part:?}: {error}");
         }
     }
+    let awq = json!({"quant_method": "awq", "bits": 4});
+    let error = refused(&with_key("qwen3", "quantization_config", awq));
+    assert!(error.contains("none is in the files"), "{error}");
     for (file, part) in [("quantize_config.json", "by GPTQ"), ("quant_config.json", "by AWQ")] {
         let folder = copy("qwen3");
         fs::write(folder.path().join(file), r#"{"bits": 4, "w_bit": 4}"#).unwrap();

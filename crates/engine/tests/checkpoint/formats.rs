@@ -7,7 +7,8 @@ use engine::{Engine, Input};
 
 use candle_core::quantized::GgmlDType;
 
-use crate::edit::{Gguf, answer, fixtures};
+use crate::common::fixtures;
+use crate::edit::{Gguf, answer};
 
 /// Numbers in the fixture of a format.
 const NUMBERS: usize = 1024;

@@ -8,6 +8,7 @@ mod experts;
 mod folder;
 mod malformed;
 mod memory;
+mod quantized;
 
 use std::path::Path;
 
