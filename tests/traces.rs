@@ -165,7 +165,7 @@ fn a_trace_goes_from_the_client_to_the_engine_across_a_workers_death() {
     assert_ne!(lost.attribute("qwen_queue.worker"), last.attribute("qwen_queue.worker"));
     assert!(lost.span.links.is_empty());
     let links: Vec<_> = last.span.links.iter().map(|link| link.span_id.clone()).collect();
-    assert_eq!(links, [lost.span.span_id.clone()]);
+    assert_eq!(links, std::slice::from_ref(&lost.span.span_id));
     // One follows the other, by the queue's clock.
     let times = |sent: &Sent| (sent.span.start_time_unix_nano, sent.span.end_time_unix_nano);
     assert_eq!(times(waits[0]).1, times(lost).0);

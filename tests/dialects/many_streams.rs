@@ -17,7 +17,7 @@ const STREAMS: usize = 500;
 const BYTES_PER_STREAM: u64 = 48 * 1024;
 
 /// Returns a number of `/proc/PID/status`; sizes are in KiB.
-fn proc_status(pid: u32, field: &str) -> u64 {
+pub(crate) fn proc_status(pid: u32, field: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
     let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
@@ -25,7 +25,7 @@ fn proc_status(pid: u32, field: &str) -> u64 {
 }
 
 /// Sends a streamed chat completion on a connection of its own.
-fn open(port: u16, n: usize) -> TcpStream {
+pub(crate) fn open(port: u16, n: usize) -> TcpStream {
     let body = json!({
         "model": "demo", "stream": true, "max_tokens": 8, "temperature": 0,
         "messages": [{"role": "user", "content": format!("What is a lease? ({n})")}],
