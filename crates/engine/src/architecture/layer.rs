@@ -48,7 +48,7 @@ pub(crate) struct LayerSpec {
 /// The block that mixes the tokens of a sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MixerSpec {
-    Attention(AttentionSpec),
+    Attention(Box<AttentionSpec>),
     Delta(Box<DeltaSpec>),
 }
 
@@ -169,7 +169,7 @@ impl ModelConfig {
             Some(delta) if delta.is_recurrent(index) => {
                 MixerSpec::Delta(Box::new(self.recurrence(&prefix, delta)))
             }
-            _ => MixerSpec::Attention(self.attention(&prefix)),
+            _ => MixerSpec::Attention(Box::new(self.attention(&prefix))),
         };
         let mlp = match self.feed_forward {
             FeedForward::Dense { ffn } => {

@@ -169,8 +169,8 @@ unsafe fn columns_kernel<L: Lanes, const V: usize>(
                 }
             }
         }
-        for row in whole..k.len() {
-            let key = L::splat(k[row]);
+        for (row, key) in k.iter().enumerate().skip(whole) {
+            let key = L::splat(*key);
             for (lane, sum) in read[0].iter_mut().enumerate() {
                 *sum = key.mul_add(L::load(place(row, lane)), *sum);
             }
