@@ -84,7 +84,7 @@ fn model_of_an_unsupported_architecture_is_refused() {
 #[test]
 fn model_of_an_unsupported_quantization_is_refused() {
     let home = Home::new();
-    let iq4 = changed(&home, "iq4.gguf", |bytes| {
+    let nvfp4 = changed(&home, "nvfp4.gguf", |bytes| {
         // A tensor's type follows its name (u64 length, bytes), rank (u32) and dimensions (u64 each).
         let name = b"blk.0.attn_q.weight";
         let at = bytes.windows(name.len()).position(|w| w == name).expect("the tensor");
@@ -92,11 +92,11 @@ fn model_of_an_unsupported_quantization_is_refused() {
         let rank = u32::from_le_bytes(bytes[rank_at..rank_at + 4].try_into().expect("4 bytes"));
         let type_at = rank_at + 4 + 8 * rank as usize;
         let mut bytes = bytes;
-        bytes[type_at..type_at + 4].copy_from_slice(&23_u32.to_le_bytes()); // IQ4_XS
+        bytes[type_at..type_at + 4].copy_from_slice(&40_u32.to_le_bytes()); // NVFP4
         bytes
     });
-    let said = refused_model(&home, &iq4);
-    assert!(said.contains("IQ4_XS") && said.contains("Q4_K"), "{said}");
+    let said = refused_model(&home, &nvfp4);
+    assert!(said.contains("NVFP4") && said.contains("Q4_K"), "{said}");
 }
 
 #[test]
