@@ -5,12 +5,10 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Fixture, Prompt, greedy, start};
+use common::{Fixture, Prompt, finished, greedy, start};
 use engine::gguf::GgufFile;
 use engine::injected::InjectedRows;
-use engine::{
-    Engine, EngineOptions, Finished, Generation, Input, Progress, Request, Sampling, StopReason,
-};
+use engine::{Engine, EngineOptions, Finished, Input, Request, Sampling, StopReason};
 
 /// One model per kind of product: candle's of full precision, and ours of two packed formats.
 const MODELS: [&str; 3] = ["qwen3-f32", "qwen3-q8_0", "qwen3-q4_0"];
@@ -24,17 +22,6 @@ fn seeded(seed: u64, tokens: &[u32], max_tokens: usize) -> Request {
         ..Sampling::default()
     };
     Request { sampling, ..greedy(tokens, max_tokens) }
-}
-
-fn finished(mut generation: Generation) -> (String, Finished) {
-    let mut text = String::new();
-    loop {
-        match generation.next_blocking().unwrap() {
-            Progress::Text { text: part, .. } => text.push_str(&part),
-            Progress::Finished(finished) => return (text, finished),
-            Progress::Failed(error) => panic!("{error}"),
-        }
-    }
 }
 
 fn answer(engine: &Engine, request: &Request) -> (String, Finished) {

@@ -69,6 +69,42 @@ impl Rig {
         rows
     }
 
+    /// Compares the logits of parts of `tokens` in one batch with those of each part alone. A part is the number of its
+    /// first token, its end, and how many of its tokens are computed before.
+    fn assert_batched(&mut self, tokens: &[u32], parts: &[(usize, usize, usize)]) {
+        let (mut batch, mut single, mut tables) = (ForwardBatch::default(), Vec::new(), Vec::new());
+        for &(from, to, old) in parts {
+            let tokens = &tokens[from..to];
+            let table = self.table(tokens.len());
+            single.extend(self.logits_from(tokens, 0, &table, usize::MAX).split_off(old));
+            let table = self.table(tokens.len());
+            if old > 0 {
+                self.logits_from(&tokens[..old], 0, &table, usize::MAX);
+            }
+            batch.push(SequenceRows::text(&tokens[old..], old, &table, Logits::All));
+            tables.push(table);
+        }
+        let together = self.logits(&batch);
+        self.assert_same(&together, &single, "a batch");
+    }
+
+    /// Generates the likeliest tokens one by one until there are `count`. Returns the logits of all.
+    fn generate(
+        &mut self,
+        tokens: &mut Vec<u32>,
+        count: usize,
+        table: &BlockTable,
+    ) -> Vec<Vec<f32>> {
+        let mut logits = self.logits_from(tokens, 0, table, usize::MAX);
+        while tokens.len() < count {
+            let last = &logits[tokens.len() - 1];
+            let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
+            tokens.push(best as u32);
+            logits.extend(self.logits_from(tokens, tokens.len() - 1, table, 1));
+        }
+        logits
+    }
+
     fn assert_same(&self, a: &[Vec<f32>], b: &[Vec<f32>], what: &str) {
         assert_eq!(a.len(), b.len());
         let (a, b) = (a.concat(), b.concat());
@@ -116,7 +152,11 @@ fn on_every_machine(check: impl Fn(&mut Rig)) {
 
 /// A prompt of four pages and seven tokens.
 fn prompt() -> Vec<u32> {
-    (0..135u32).map(|n| (n * 7_919 + n * n) % 500).collect()
+    prompt_of(135)
+}
+
+fn prompt_of(tokens: u32) -> Vec<u32> {
+    (0..tokens).map(|n| (n * 7_919 + n * n) % 500).collect()
 }
 
 #[test]
@@ -140,23 +180,9 @@ fn chunked_prefill_matches_unchunked_prefill() {
 fn batched_logits_match_single_sequence_logits() {
     on_every_machine(|rig| {
         let tokens = prompt();
-        // (first token, end, how many of these are in the pages already)
         let parts =
             [(0, 1, 0), (0, 135, 134), (60, 67, 0), (0, 100, 33), (5, 70, 32), (20, 90, 69)];
-        let (mut batch, mut single, mut tables) = (ForwardBatch::default(), Vec::new(), Vec::new());
-        for (from, to, old) in parts {
-            let tokens = &tokens[from..to];
-            let table = rig.table(tokens.len());
-            single.extend(rig.logits_from(tokens, 0, &table, usize::MAX).split_off(old));
-            let table = rig.table(tokens.len());
-            if old > 0 {
-                rig.logits_from(&tokens[..old], 0, &table, usize::MAX);
-            }
-            batch.push(SequenceRows::text(&tokens[old..], old, &table, Logits::All));
-            tables.push(table);
-        }
-        let together = rig.logits(&batch);
-        rig.assert_same(&together, &single, "a batch");
+        rig.assert_batched(&tokens, &parts);
     });
 }
 
@@ -197,13 +223,7 @@ fn preempted_sequences_match_uninterrupted_ones() {
     on_every_machine(|rig| {
         let mut tokens = prompt()[..50].to_vec();
         let table = rig.table(90);
-        let mut undisturbed = rig.logits_from(&tokens, 0, &table, usize::MAX);
-        while tokens.len() < 90 {
-            let last = &undisturbed[tokens.len() - 1];
-            let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
-            tokens.push(best as u32);
-            undisturbed.extend(rig.logits_from(&tokens, tokens.len() - 1, &table, 1));
-        }
+        let undisturbed = rig.generate(&mut tokens, 90, &table);
         let again = rig.table(90);
         let recomputed = rig.logits_from(&tokens, 0, &again, usize::MAX);
         rig.assert_same(&recomputed, &undisturbed, "computed again");

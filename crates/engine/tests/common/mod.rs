@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use engine::{Engine, EngineOptions, Input, ModelFile, Request};
+use engine::{Engine, EngineOptions, Finished, Generation, Input, ModelFile, Progress, Request};
 
 /// A tiny model with the results of transformers for some prompts.
 pub(crate) struct Fixture {
@@ -94,6 +94,18 @@ pub(crate) fn start(options: &EngineOptions) -> Engine {
 /// Returns a request for the greedy tokens after these.
 pub(crate) fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
     Request::greedy(Input::Tokens(tokens.to_vec()), max_tokens)
+}
+
+/// Waits for the end of an answer. Returns its text with its figures.
+pub(crate) fn finished(mut generation: Generation) -> (String, Finished) {
+    let mut text = String::new();
+    loop {
+        match generation.next_blocking().unwrap() {
+            Progress::Text { text: part, .. } => text.push_str(&part),
+            Progress::Finished(finished) => return (text, finished),
+            Progress::Failed(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// Returns the largest difference between two tables of the same shape, or NaN if a difference is NaN.

@@ -1,8 +1,8 @@
 //! Whole engines: reuse of states, preemption, and the memory plan.
 
-use engine::{Engine, EngineOptions, Finished, Generation, ModelFile, Progress};
+use engine::{Engine, EngineOptions, Finished, Generation, ModelFile};
 
-use crate::common::{Fixture, fixtures, greedy};
+use crate::common::{Fixture, finished, fixtures, greedy};
 
 fn options() -> EngineOptions {
     EngineOptions { device: engine::DeviceChoice::Cpu, ..EngineOptions::default() }
@@ -12,17 +12,6 @@ fn start(name: &str, options: &EngineOptions) -> Engine {
     let (family, _) = name.split_once('-').unwrap();
     let path = fixtures().join(family).join(name).with_extension("gguf");
     Engine::start(&ModelFile::Path(path), options).unwrap()
-}
-
-fn finished(mut generation: Generation) -> (String, Finished) {
-    let mut text = String::new();
-    loop {
-        match generation.next_blocking().unwrap() {
-            Progress::Text { text: part, .. } => text.push_str(&part),
-            Progress::Finished(finished) => return (text, finished),
-            Progress::Failed(error) => panic!("{error}"),
-        }
-    }
 }
 
 fn answer(engine: &Engine, tokens: &[u32], count: usize) -> (String, Finished) {

@@ -14,6 +14,7 @@ use super::PANEL_ROWS;
 use super::activations::TileBlock;
 use super::format::Format;
 use super::lanes::Sixteen;
+use super::products::add_scaled;
 use crate::kernels::grids::{BLOCK, Grid, Part};
 
 /// Decoded numbers. They exist only while they are multiplied.
@@ -96,10 +97,7 @@ impl Format for Decoded {
                         *dot = S::dot(*dot, w, S::splat(*x));
                     }
                 }
-                for column in 0..C {
-                    let scale = S::mul(scale, S::splat_float(x.scales[column]));
-                    sums[column] = S::mul_add(S::to_floats(dots[column]), scale, sums[column]);
-                }
+                add_scaled::<S, C>(dots, scale, x, sums);
             }
         }
     }

@@ -18,6 +18,7 @@
 use super::activations::TileBlock;
 use super::format::{Format, halves, unrolled, words};
 use super::lanes::Sixteen;
+use super::products::{add_scaled, of_looked_up};
 use crate::kernels::nibbles::IQ4;
 
 pub(super) struct Nl;
@@ -33,35 +34,6 @@ const VALUES: [u8; 16] = {
     }
     values
 };
-
-/// Returns the sums of products of 32 numbers, whose four words `quants` points to.
-///
-/// # Safety
-/// The machine has the instructions of `S`, and `quants` points to 256 bytes.
-#[inline(always)]
-unsafe fn dots<S: Sixteen, const C: usize>(
-    quants: *const u8,
-    table: S::Ints,
-    x: &TileBlock<C>,
-) -> [S::Ints; C] {
-    // SAFETY: see above.
-    unsafe {
-        let nibble = S::splat(0x0f0f_0f0f);
-        let mut dots = [S::splat(0); C];
-        for (column, dot) in dots.iter_mut().enumerate() {
-            *dot = S::minus_shifted(S::splat(x.sums[0][column] + x.sums[1][column]), 7);
-        }
-        for (group, x) in x.bytes.iter().enumerate() {
-            let w = S::load(quants.add(group % 4 * 64));
-            let w = S::and(S::shift_right(w, (group / 4 * 4) as u32), nibble);
-            let w = S::look_up(table, w);
-            for (dot, x) in dots.iter_mut().zip(x) {
-                *dot = S::dot_wide(*dot, w, S::splat(*x));
-            }
-        }
-        dots
-    }
-}
 
 impl Format for Nl {
     const BLOCK: usize = 32;
@@ -82,11 +54,8 @@ impl Format for Nl {
         // SAFETY: see the trait; the offsets follow the layout above.
         unsafe {
             let d = S::load_halves(block);
-            let dots = dots::<S, C>(block.add(32), S::table(&VALUES), x);
-            for column in 0..C {
-                let scale = S::mul(d, S::splat_float(x.scales[column]));
-                sums[column] = S::mul_add(S::to_floats(dots[column]), scale, sums[column]);
-            }
+            let dots = of_looked_up::<S, C, 7>(block.add(32), S::table(&VALUES), x);
+            add_scaled::<S, C>(dots, d, x, sums);
         }
     }
 }
@@ -115,16 +84,12 @@ impl Format for Xs {
             let table = S::table(&VALUES);
             unrolled!(SUB in [0 1 2 3 4 5 6 7] {
                 let x = &x[SUB];
-                let dots = dots::<S, C>(block.add(128 + SUB * 256), table, x);
+                let dots = of_looked_up::<S, C, 7>(block.add(128 + SUB * 256), table, x);
                 // The high bits move to bits 5 and 4.
                 let high = S::and(S::move_bits(high, 2 * SUB, 4), two);
                 let scale = S::or(high, S::and(S::shift_right(low, 4 * SUB as u32), four));
                 let scale = S::mul_add(S::to_floats(scale), S::splat_float(1.0), S::splat_float(-32.0));
-                let scale = S::mul(d, scale);
-                for column in 0..C {
-                    let scale = S::mul(scale, S::splat_float(x.scales[column]));
-                    sums[column] = S::mul_add(S::to_floats(dots[column]), scale, sums[column]);
-                }
+                add_scaled::<S, C>(dots, S::mul(d, scale), x, sums);
             });
         }
     }

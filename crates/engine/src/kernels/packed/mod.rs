@@ -11,6 +11,7 @@
 //! ```
 //!
 //! - [`format`]: the trait of a weight format. One file each: `q4_k`, `q5_k`, `q6_k`, `q8_0`, `q4_0`, `iq4`, `mxfp4`.
+//! - [`products`]: steps that several of them share.
 //! - [`decoded`]: formats of grids, which are decoded before they are multiplied.
 //! - [`activations`]: the other factor, quantized in blocks of 32 and laid out in tiles of columns.
 //! - [`lanes`]: the vector operations, for each [`level`].
@@ -24,6 +25,7 @@ mod lanes;
 mod level;
 mod multiply;
 mod mxfp4;
+mod products;
 mod q4_0;
 mod q4_k;
 mod q5_k;

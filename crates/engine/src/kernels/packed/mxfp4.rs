@@ -12,6 +12,7 @@
 use super::activations::TileBlock;
 use super::format::{Format, words};
 use super::lanes::Sixteen;
+use super::products::{add_scaled, of_looked_up};
 use crate::kernels::nibbles::MXFP4;
 
 pub(super) struct Mx4;
@@ -49,23 +50,8 @@ impl Format for Mx4 {
             // A byte is the exponent of an f32; 0, the smallest power, becomes zero.
             let power = S::from_bits(S::shift_left(S::load_bytes(block), 23));
             let d = S::mul(power, S::splat_float(0.5));
-            let (nibble, table) = (S::splat(0x0f0f_0f0f), S::table(&VALUES));
-            let mut dots = [S::splat(0); C];
-            for (column, dot) in dots.iter_mut().enumerate() {
-                *dot = S::minus_shifted(S::splat(x.sums[0][column] + x.sums[1][column]), 4);
-            }
-            for (group, x) in x.bytes.iter().enumerate() {
-                let w = S::load(block.add(16 + group % 4 * 64));
-                let w = S::and(S::shift_right(w, (group / 4 * 4) as u32), nibble);
-                let w = S::look_up(table, w);
-                for (dot, x) in dots.iter_mut().zip(x) {
-                    *dot = S::dot(*dot, w, S::splat(*x));
-                }
-            }
-            for column in 0..C {
-                let scale = S::mul(d, S::splat_float(x.scales[column]));
-                sums[column] = S::mul_add(S::to_floats(dots[column]), scale, sums[column]);
-            }
+            let dots = of_looked_up::<S, C, 4>(block.add(16), S::table(&VALUES), x);
+            add_scaled::<S, C>(dots, d, x, sums);
         }
     }
 }

@@ -11,6 +11,7 @@
 use super::activations::TileBlock;
 use super::format::{Format, halves, words};
 use super::lanes::Sixteen;
+use super::products::{add_scaled, load_nibbles, of_offset};
 
 pub(super) struct Q4;
 
@@ -33,22 +34,14 @@ impl Format for Q4 {
         // SAFETY: see the trait; the offsets follow the layout above.
         unsafe {
             let d = S::load_halves(block);
-            let nibble = S::splat(0x0f0f_0f0f);
-            let mut dots = [S::splat(0); C];
-            for (column, dot) in dots.iter_mut().enumerate() {
-                *dot = S::minus_shifted(S::splat(x.sums[0][column] + x.sums[1][column]), 3);
-            }
+            let mut dots = of_offset::<S, C>(x, 3);
             for (group, x) in x.bytes.iter().enumerate() {
-                let w = S::load(block.add(32 + group % 4 * 64));
-                let w = S::and(S::shift_right(w, (group / 4 * 4) as u32), nibble);
+                let w = load_nibbles::<S>(block.add(32), group);
                 for (dot, x) in dots.iter_mut().zip(x) {
                     *dot = S::dot(*dot, w, S::splat(*x));
                 }
             }
-            for column in 0..C {
-                let scale = S::mul(d, S::splat_float(x.scales[column]));
-                sums[column] = S::mul_add(S::to_floats(dots[column]), scale, sums[column]);
-            }
+            add_scaled::<S, C>(dots, d, x, sums);
         }
     }
 }

@@ -9,6 +9,7 @@
 use super::activations::TileBlock;
 use super::format::{Format, halves, words};
 use super::lanes::Sixteen;
+use super::products::{add_scaled, of_offset};
 
 pub(super) struct Q8;
 
@@ -35,20 +36,14 @@ impl Format for Q8 {
         // SAFETY: see the trait; the offsets follow the layout above.
         unsafe {
             let d = S::load_halves(block);
-            let mut dots = [S::splat(0); C];
-            for (column, dot) in dots.iter_mut().enumerate() {
-                *dot = S::minus_shifted(S::splat(x.sums[0][column] + x.sums[1][column]), 7);
-            }
+            let mut dots = of_offset::<S, C>(x, 7);
             for (group, x) in x.bytes.iter().enumerate() {
                 let w = S::load(block.add(32 + group * 64));
                 for (dot, x) in dots.iter_mut().zip(x) {
                     *dot = S::dot_wide(*dot, w, S::splat(*x));
                 }
             }
-            for column in 0..C {
-                let scale = S::mul(d, S::splat_float(x.scales[column]));
-                sums[column] = S::mul_add(S::to_floats(dots[column]), scale, sums[column]);
-            }
+            add_scaled::<S, C>(dots, d, x, sums);
         }
     }
 }

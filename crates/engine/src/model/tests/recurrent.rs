@@ -5,10 +5,8 @@ use super::*;
 use crate::kv::StatePlan;
 
 /// A prompt of six pages and a few tokens, so that it exceeds every length that the kernels might treat apart.
-const TOKENS: usize = 200;
-
 fn hybrid_prompt() -> Vec<u32> {
-    (0..TOKENS as u32).map(|n| (n * 7_919 + n * n) % 500).collect()
+    prompt_of(200)
 }
 
 /// Runs `check` with hybrid models on every machine.
@@ -80,22 +78,8 @@ fn chunked_prompts_match_whole_ones() {
 fn mixed_batches_match_single_sequences() {
     on_every_machine(|rig| {
         let tokens = hybrid_prompt();
-        // (first token, end, how many of these are computed already)
         let parts = [(0, 1, 0), (0, 200, 199), (60, 67, 0), (0, 100, 33), (5, 70, 2), (20, 90, 69)];
-        let (mut batch, mut single, mut tables) = (ForwardBatch::default(), Vec::new(), Vec::new());
-        for (from, to, old) in parts {
-            let tokens = &tokens[from..to];
-            let table = rig.table(tokens.len());
-            single.extend(rig.logits_from(tokens, 0, &table, usize::MAX).split_off(old));
-            let table = rig.table(tokens.len());
-            if old > 0 {
-                rig.logits_from(&tokens[..old], 0, &table, usize::MAX);
-            }
-            batch.push(SequenceRows::text(&tokens[old..], old, &table, Logits::All));
-            tables.push(table);
-        }
-        let together = rig.logits(&batch);
-        rig.assert_same(&together, &single, "a batch");
+        rig.assert_batched(&tokens, &parts);
     });
 }
 
@@ -133,13 +117,7 @@ fn preempted_sequences_with_states_match_uninterrupted_ones() {
     on_every_machine(|rig| {
         let mut tokens = hybrid_prompt()[..50].to_vec();
         let table = rig.table(120);
-        let mut undisturbed = rig.logits_from(&tokens, 0, &table, usize::MAX);
-        while tokens.len() < 120 {
-            let last = &undisturbed[tokens.len() - 1];
-            let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
-            tokens.push(best as u32);
-            undisturbed.extend(rig.logits_from(&tokens, tokens.len() - 1, &table, 1));
-        }
+        let undisturbed = rig.generate(&mut tokens, 120, &table);
         drop(table);
         let tenant = format!("preempted on {}", rig.name);
         let (recomputed, keys) = kept(rig, &tokens, tokens.len(), &tenant);

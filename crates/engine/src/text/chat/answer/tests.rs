@@ -8,8 +8,15 @@ const ALL: AnswerFormat = AnswerFormat { reasoning: true, begins_in_reasoning: f
 
 /// Returns the events of an answer in these pieces, with adjacent ones of a kind joined.
 fn events<'a>(format: AnswerFormat, pieces: impl IntoIterator<Item = &'a str>) -> Vec<Part> {
-    let mut parser = AnswerParser::new(format);
-    let mut told: Vec<Part> = pieces.into_iter().flat_map(|piece| parser.push(piece)).collect();
+    parsed(AnswerParser::new(format), pieces)
+}
+
+fn parsed(
+    mut parser: AnswerParser,
+    pieces: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Vec<Part> {
+    let mut told: Vec<Part> =
+        pieces.into_iter().flat_map(|piece| parser.push(piece.as_ref())).collect();
     told.extend(parser.finish());
     let mut joined: Vec<Part> = Vec::new();
     for event in told {
@@ -261,22 +268,9 @@ fn parsed_parts_do_not_depend_on_chunk_boundaries() {
 
 /// Returns the events of an answer with functions, cut into pieces of `len` characters.
 fn with_tools(tools: &[Tool], text: &str, len: usize) -> Vec<Part> {
-    let mut parser = AnswerParser::new(ALL).with_tools(tools);
     let chars: Vec<char> = text.chars().collect();
     let pieces = chars.chunks(len).map(|piece| piece.iter().collect::<String>());
-    let mut told: Vec<Part> = pieces.flat_map(|piece| parser.push(&piece)).collect();
-    told.extend(parser.finish());
-    let mut joined: Vec<Part> = Vec::new();
-    for event in told {
-        match (joined.last_mut(), event) {
-            (Some(Part::Text { text }), Part::Text { text: more })
-            | (Some(Part::Reasoning { text }), Part::Reasoning { text: more }) => {
-                text.push_str(&more)
-            }
-            (_, event) => joined.push(event),
-        }
-    }
-    joined
+    parsed(AnswerParser::new(ALL).with_tools(tools), pieces)
 }
 
 #[test]
