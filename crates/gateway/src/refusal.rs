@@ -324,10 +324,7 @@ impl Refusal {
         if self.problems.is_empty() {
             return self.message.clone();
         }
-        let problems = self.problems.iter().map(|problem| match problem.param() {
-            Some(param) => format!("{param}: {}", problem.message),
-            None => problem.message.clone(),
-        });
+        let problems = self.problems.iter().map(FieldError::message_with_path);
         problems.collect::<Vec<_>>().join("; ")
     }
 

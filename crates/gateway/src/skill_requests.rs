@@ -6,6 +6,7 @@ use protocol::ModelId;
 use serde_json::{Map, Value};
 use skills::Skill;
 
+use crate::options::Options;
 use crate::order::Order;
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -45,7 +46,8 @@ pub(crate) async fn rewrite(
     sets_length: bool,
 ) -> Result<(), Refusal> {
     let skill = state.options.skills.find(name).ok_or_else(|| {
-        let problem = FieldError { loc: at.to_vec(), kind: "enum", message: unknown(state, name) };
+        let problem =
+            FieldError { loc: at.to_vec(), kind: "enum", message: unknown(&state.options, name) };
         Refusal::invalid(vec![problem])
     })?;
     let family = state.registry.family(&order.model).await?;
@@ -60,11 +62,12 @@ pub(crate) async fn rewrite(
 /// If there is none.
 pub(crate) fn find(state: &State, name: &str) -> Result<Arc<Skill>, Refusal> {
     let found = state.options.skills.find(name);
-    found.ok_or_else(|| Refusal::not_found("skill", unknown(state, name)))
+    found.ok_or_else(|| Refusal::not_found("skill", unknown(&state.options, name)))
 }
 
-fn unknown(state: &State, name: &str) -> String {
-    let all = state.options.skills.all();
+/// Returns the message for a skill that does not exist.
+pub(crate) fn unknown(options: &Options, name: &str) -> String {
+    let all = options.skills.all();
     let names: Vec<&str> = all.iter().map(|skill| skill.name.as_str()).collect();
     format!("there is no skill '{}'. Available: {}", echo(name), names.join(", "))
 }

@@ -76,7 +76,7 @@ impl RequestTrace {
             _ => "_OTHER", // what OpenTelemetry's conventions say
         };
         let (started, began) = self.began;
-        let span = self.own.map(|own| {
+        let span = self.traces.records(self.own).map(|own| {
             let mut span = Span::new(own, TARGET, format!("{method} {route}"), (started, started))
                 .kind(Kind::Server)
                 .child_of(self.parent.map(|parent| parent.span_id))

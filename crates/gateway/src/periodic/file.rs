@@ -116,17 +116,10 @@ pub fn check(text: &str, options: &Options) -> Result<Timetable, Vec<String>> {
         }
         match entry(&body, options) {
             Ok(entry) => entries.push(Arc::new(entry)),
-            Err(found) => found.iter().for_each(|problem| wrong(with_path(problem))),
+            Err(found) => found.iter().for_each(|problem| wrong(problem.message_with_path())),
         }
     }
     if problems.is_empty() { Ok(Timetable { entries: Some(entries) }) } else { Err(problems) }
-}
-
-fn with_path(problem: &FieldError) -> String {
-    match problem.param() {
-        Some(path) => format!("{path}: {}", problem.message),
-        None => problem.message.clone(),
-    }
 }
 
 /// Checks an entry.

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::skill_requests;
 use crate::state::State;
 use crate::timetable::{Entry, shown};
-use crate::validate::{FieldError, Loc, echo, generate, named_model, skill_request};
+use crate::validate::{FieldError, Loc, generate, named_model, skill_request};
 
 /// The name of the metadata that has the entry's name.
 const NAME: &str = "schedule";
@@ -53,10 +53,7 @@ pub(super) fn check(
         Some(name) => match options.skills.find(name) {
             Some(skill) => skill_request(request, Vec::new(), &limits, &skill, family),
             None => {
-                let names: Vec<String> =
-                    options.skills.all().iter().map(|skill| skill.name.clone()).collect();
-                let message =
-                    format!("there is no skill '{}'. Available: {}", echo(name), names.join(", "));
+                let message = skill_requests::unknown(options, name);
                 wrong(vec!["body".into(), "skill".into()], "enum", message);
                 return Err(problems);
             }

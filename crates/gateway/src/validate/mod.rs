@@ -79,6 +79,14 @@ impl FieldError {
         let path = steps.collect::<Vec<_>>().join(".");
         (!path.is_empty()).then_some(path)
     }
+
+    /// Returns the message behind the path to the value: `messages.0.content: …`.
+    pub(crate) fn message_with_path(&self) -> String {
+        match self.param() {
+            Some(path) => format!("{path}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
 }
 
 /// Returns the name of a JSON value's type, for messages.

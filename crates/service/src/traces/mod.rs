@@ -89,7 +89,7 @@ impl Traces {
         if let Some(inner) = &self.0
             && span.context.sampled
         {
-            inner.sender.send(span.into());
+            inner.sender.send(span);
         }
     }
 
@@ -100,8 +100,8 @@ impl Traces {
         }
     }
 
-    /// Returns whether a task's spans are to be sent.
-    fn records(&self, context: Option<TraceContext>) -> Option<TraceContext> {
+    /// Returns the context if spans of it are sent.
+    pub fn records(&self, context: Option<TraceContext>) -> Option<TraceContext> {
         context.filter(|context| context.sampled && self.is_on())
     }
 }

@@ -72,12 +72,12 @@ impl Sender {
     }
 
     /// Hands a span to the thread, or counts it as lost if too many are pending.
-    pub(super) fn send(&self, span: SpanData) {
+    pub(super) fn send(&self, span: impl Into<SpanData>) {
         if self.counts.pending.fetch_add(1, Ordering::Relaxed) >= MAX_PENDING {
             self.counts.pending.fetch_sub(1, Ordering::Relaxed);
             self.counts.lost(1);
         } else {
-            self.processor.on_end(span);
+            self.processor.on_end(span.into());
         }
     }
 
