@@ -138,6 +138,9 @@ fn entry(body: &Value, options: &Options) -> Result<Entry, Vec<FieldError>> {
     let grace_s = fields.integer("grace_s", 1..=MAX_GRACE_S).unwrap_or(DEFAULT_GRACE_S);
     let jitter_s = fields.integer("jitter_s", 0..=MAX_JITTER_S).unwrap_or(0);
     let enabled = fields.boolean("enabled").unwrap_or(true);
+    let checked = request
+        .as_ref()
+        .map(|request| order::check(request, skill.as_deref(), options, VisionFamily::Qwen3Vl));
     let whole = name.zip(timing).zip(payer).zip(request);
     let entry = whole.map(|(((name, timing), payer), request)| Entry {
         name,
@@ -151,7 +154,6 @@ fn entry(body: &Value, options: &Options) -> Result<Entry, Vec<FieldError>> {
         jitter_s,
         enabled,
     });
-    let checked = entry.as_ref().map(|entry| order::check(entry, options, VisionFamily::Qwen3Vl));
     match (fields.finish(entry), checked) {
         (Ok(entry), Some(Ok(())) | None) => Ok(entry),
         (Ok(_), Some(Err(problems))) => Err(problems),

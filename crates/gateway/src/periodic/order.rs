@@ -2,6 +2,7 @@
 
 use protocol::{ModelId, Timestamp, VisionFamily};
 use queue::PeriodicStep;
+use serde_json::Value;
 
 use crate::options::Options;
 use crate::order::Order;
@@ -23,11 +24,11 @@ const MANUAL: &str = "manual";
 /// # Errors
 /// If it is invalid: all problems, with their paths within the entry.
 pub(super) fn check(
-    entry: &Entry,
+    request: &Value,
+    skill: Option<&str>,
     options: &Options,
     family: VisionFamily,
 ) -> Result<(), Vec<FieldError>> {
-    let request = &entry.request;
     let mut problems = Vec::new();
     let mut wrong = |loc: Vec<Loc>, kind, message: String| {
         problems.push(FieldError { loc, kind, message });
@@ -48,7 +49,7 @@ pub(super) fn check(
     }
     let models: Vec<ModelId> = named_model(request).map(ModelId::new).into_iter().collect();
     let limits = options.limits(&models);
-    let checked = match &entry.skill {
+    let checked = match skill {
         None => generate(request, &limits),
         Some(name) => match options.skills.find(name) {
             Some(skill) => skill_request(request, Vec::new(), &limits, &skill, family),

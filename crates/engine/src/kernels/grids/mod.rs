@@ -25,7 +25,7 @@ pub(super) const OFFSET: u8 = 64;
 /// [`OFFSET`] in every byte.
 const OFFSETS: u64 = u64::from_le_bytes([OFFSET; 8]);
 
-/// A format of this kind.
+/// A format whose numbers are rows of a grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grid {
     Iq3Xxs,
