@@ -292,6 +292,37 @@ test("a key is created, used, changed, blocked, rotated and revoked", async () =
   });
 });
 
+test("periodic tasks are listed with what holds them up, and one is run", async () => {
+  await open("schedule", async (page) => {
+    const nightly = row(page, "nightly-report");
+    await nightly.getByText("@yearly").waitFor();
+    await nightly.getByText("Europe/Oslo").waitFor();
+    await nightly.getByText("on", { exact: true }).waitFor();
+    await nightly.locator('td[data-label="Next"]', { hasText: /^in \d+ d$/ }).waitFor();
+    await nightly.getByText("none").waitFor();
+    await row(page, "by-a-lost-key").getByText("held up").waitFor();
+    await row(page, "by-a-lost-key").getByText("key_00000000000000000000000000000000").waitFor();
+    const offered = row(page, "on-demand");
+    await offered.getByText("off", { exact: true }).waitFor();
+
+    await offered.getByRole("button", { name: "Run on-demand" }).click();
+    assert.match(await confirm(page, "Run"), /Run on-demand now\?/);
+    await page.waitForURL(/#\/monitor\/tasks\/(?!$)/);
+    const id = page.url().split("/").at(-1);
+    await page.getByText("completed").first().waitFor();
+    await page.goBack();
+    await offered.locator('td[data-label="Tasks"]', { hasText: /^1$/ }).waitFor();
+    await offered.getByText("by an operator").waitFor();
+    await offered.getByRole("link").click();
+    await page.waitForURL(new RegExp(`tasks/${id}$`));
+
+    await tabs(page).getByRole("link", { name: "Schedule" }).click();
+    await row(page, "by-a-lost-key").getByRole("button", { name: "Run by-a-lost-key" }).click();
+    await confirm(page, "Run");
+    await page.getByRole("status").filter({ hasText: "There is no key" }).waitFor();
+  });
+});
+
 test("usage is summed by owner, sorted, filtered and saved", async () => {
   await until("acme's task is counted", async () => {
     const { rows } = await server.admin("GET", "/admin/usage?group_by=owner");
@@ -353,7 +384,7 @@ test("a table is used by keyboard", async () => {
   });
 });
 
-const PLACES = ["overview", "tasks", "workers", "dead-letters", "keys", "usage"];
+const PLACES = ["overview", "tasks", "workers", "dead-letters", "schedule", "keys", "usage"];
 
 for (const options of [{ width: 1440 }, { width: 390, height: 844, scheme: "dark" }]) {
   test(`pages are accessible and fit at ${options.width} px`, async () => {

@@ -1,7 +1,7 @@
 // Starts a `qwen-queue up` of its own, which tests may kill and start again, and the address of its web UI.
 
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -15,6 +15,30 @@ const binary = process.env.QWEN_QUEUE_BIN ?? join(target, "debug", "qwen-queue")
 export const KEY = "sk-ui-client-0123456789";
 export const ADMIN_KEY = "sk-ui-operator-0123456789";
 
+/** Tasks that are not due while the tests run; the key of one is not there. */
+const SCHEDULE = `
+[[task]]
+name = "nightly-report"
+cron = "@yearly"
+timezone = "Europe/Oslo"
+owner = "reports"
+missed = "once"
+request = { prompt = "How do I add a worker?", max_tokens = 8 }
+
+[[task]]
+name = "by-a-lost-key"
+cron = "@yearly"
+key = "key_00000000000000000000000000000000"
+request = { prompt = "How do I add a worker?", max_tokens = 8 }
+
+[[task]]
+name = "on-demand"
+cron = "@yearly"
+owner = "reports"
+enabled = false
+request = { prompt = "How do I add a worker?", max_tokens = 8 }
+`;
+
 export class Server {
   static async start() {
     const server = new Server();
@@ -22,6 +46,7 @@ export class Server {
     server.slowModel = join(server.home, "slow.gguf");
     const synth = ["model", "synth", "--shape", "tiny", "--quant", "q8_0", "--output", server.slowModel];
     execFileSync(binary, synth, { stdio: "ignore" });
+    writeFileSync(join(server.home, "schedule.toml"), SCHEDULE);
     server.port = await freePort();
     server.base = `http://127.0.0.1:${server.port}`;
     await server.up();
@@ -45,6 +70,7 @@ export class Server {
         API_KEYS: KEY,
         ADMIN_API_KEY: ADMIN_KEY,
         MODEL_NAME: `demo,${this.slowModel}`,
+        SCHEDULE_FILE: join(this.home, "schedule.toml"),
         // A task whose worker is killed is a dead letter after one short lease.
         MAX_ATTEMPTS: "1",
         LEASE_SECONDS: "3",

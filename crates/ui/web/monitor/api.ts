@@ -12,7 +12,9 @@ import type {
   History,
   ListedTask,
   Overview,
+  PeriodicRun,
   Replayed,
+  Schedule,
   TaskPage,
   Usage,
 } from "./replies";
@@ -102,6 +104,15 @@ export async function cancelQueued(query: TaskQuery, isDryRun: boolean): Promise
     cursor = part.next_cursor;
   } while (cursor !== null);
   return sum;
+}
+
+export function getSchedule(signal: AbortSignal): Promise<Schedule> {
+  return call("/admin/schedule", { role, signal });
+}
+
+/** Submits a task of a periodic task now. */
+export function runPeriodic(name: string): Promise<PeriodicRun> {
+  return call(`/admin/schedule/${encodeURIComponent(name)}/run`, { role, method: "POST" });
 }
 
 /** Returns dead letters, the latest first, and where the next page begins. */

@@ -1,4 +1,4 @@
-/** The operators' room: queues, tasks, workers, dead letters, keys and usage. */
+/** The operators' room: queues, tasks, workers, dead letters, periodic tasks, keys and usage. */
 
 import "uplot/dist/uPlot.min.css";
 import "./css/monitor.css";
@@ -16,6 +16,7 @@ import { KeysPage } from "./keys";
 import { overview, staleFor, watch } from "./live";
 import { OverviewPage } from "./overview";
 import { messageOf, Questions } from "./parts";
+import { SchedulePage } from "./schedule";
 import { TasksPage } from "./tasks";
 import { UsagePage } from "./usage";
 import { WorkersPage } from "./workers";
@@ -33,6 +34,7 @@ const PAGES: readonly Page[] = [
   { place: "tasks", label: "Tasks", Content: TasksPage },
   { place: "workers", label: "Workers", Content: WorkersPage },
   { place: "dead-letters", label: "Dead letters", Content: DeadLettersPage },
+  { place: "schedule", label: "Schedule", Content: SchedulePage },
   { place: "keys", label: "Keys", Content: KeysPage },
   { place: "usage", label: "Usage", Content: UsagePage },
 ];

@@ -1,6 +1,6 @@
 /** The state of a queue in one word, as `qwen-queue queues` has it. Pure. */
 
-import { LANES, type Queue } from "./replies";
+import { LANES, type PeriodicTask, type Queue } from "./replies";
 
 export type Kind = "good" | "busy" | "warning" | "error" | "neutral";
 
@@ -31,6 +31,11 @@ export function workerState(status: string): State {
 export function modelState(state: string): State {
   const kinds: Record<string, Kind> = { loaded: "good", loading: "busy", unloading: "busy", failed: "error" };
   return { word: state, kind: kinds[state] ?? "neutral" };
+}
+
+export function periodicState({ enabled, problem }: PeriodicTask): State {
+  if (problem !== null) return { word: "held up", kind: "error" };
+  return enabled ? { word: "on", kind: "good" } : { word: "off", kind: "neutral" };
 }
 
 export function taskState(status: string): State {

@@ -173,6 +173,44 @@ export interface Replayed {
   replayed: string;
 }
 
+export interface PeriodicTask {
+  name: string;
+  cron: string;
+  timezone: string;
+  owner: string | null;
+  /** What happens to missed occurrences: skip, once or all. */
+  missed: string;
+  enabled: boolean;
+  next_at: number | null;
+  last: LatestRun | null;
+  /** Tasks submitted, and occurrences skipped, so far. */
+  runs: number;
+  skipped: number;
+  /** What prevents the next task. */
+  problem: string | null;
+}
+
+export interface LatestRun {
+  task_id: string;
+  /** Null once its result has expired. */
+  status: string | null;
+  submitted_at: number;
+  /** Whether an operator asked for it. */
+  manual: boolean;
+}
+
+export interface Schedule {
+  /** Whether the gateway has a schedule at all. */
+  configured: boolean;
+  tasks: PeriodicTask[];
+}
+
+/** A task that an operator asked for. */
+export interface PeriodicRun {
+  name: string;
+  task_id: string;
+}
+
 export const LIMITS = [
   "requests_per_minute",
   "tokens_per_minute",
