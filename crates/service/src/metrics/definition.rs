@@ -1,7 +1,11 @@
 //! [`Definition`]: a metric's name, type, unit and labels, and how values are recorded.
 
-use ::metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram};
+use ::metrics::{
+    Gauge, Label, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+};
 use ::metrics::{gauge, histogram};
+
+use super::handles;
 
 /// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,20 +68,27 @@ impl Definition {
     /// Adds to a counter.
     pub fn count(&self, labels: &[&str], by: u64) {
         debug_assert_eq!(self.kind, Kind::Counter, "{}", self.name);
-        counter!(self.name, self.label(labels)).increment(by);
+        let find = || counter!(self.name, self.label(labels));
+        handles::with(self.name, labels, find, |counter| counter.increment(by));
     }
 
     /// Adds a value to a histogram.
     pub fn observe(&self, labels: &[&str], value: f64) {
         debug_assert!(matches!(self.kind, Kind::Histogram(_)), "{}", self.name);
-        histogram!(self.name, self.label(labels)).record(value);
+        let find = || histogram!(self.name, self.label(labels));
+        handles::with(self.name, labels, find, |histogram| histogram.record(value));
     }
 
     /// Adds 1 to a gauge, until the returned guard is dropped.
     #[must_use]
     pub fn enter(&'static self) -> Entered {
-        gauge!(self.name).increment(1.0);
+        self.active(|gauge| gauge.increment(1.0));
         Entered(self)
+    }
+
+    /// Changes a gauge without labels.
+    fn active(&self, change: impl Fn(&Gauge)) {
+        handles::with(self.name, &[], || gauge!(self.name), change);
     }
 
     fn label(&self, values: &[&str]) -> Vec<Label> {
@@ -103,6 +114,6 @@ pub struct Entered(&'static Definition);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        gauge!(self.0.name).decrement(1.0);
+        self.0.active(|gauge| gauge.decrement(1.0));
     }
 }

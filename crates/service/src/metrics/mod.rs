@@ -6,6 +6,7 @@
 //! | `definition` | how a metric is recorded |
 //! | `disks`      | reads the free bytes of the disks that the process writes to |
 //! | `gpus`       | readings of a GPU, as workers report it |
+//! | `handles`    | keeps the handles of series for each thread |
 //! | `models`     | bounds the names of models that become labels |
 //! | `serve`      | the listener of `METRICS_PORT` |
 //!
@@ -16,6 +17,7 @@
 mod definition;
 pub(crate) mod disks;
 mod gpus;
+mod handles;
 mod models;
 mod serve;
 pub mod table;
@@ -50,9 +52,15 @@ pub struct Metrics {
     sources: Arc<Mutex<Vec<Source>>>,
 }
 
+/// The process's metrics, once they are recorded.
+static INSTALLED: OnceLock<Metrics> = OnceLock::new();
+
+fn is_installed() -> bool {
+    INSTALLED.get().is_some()
+}
+
 /// Returns the process's metrics. The first call installs the recorder; what was counted before is lost.
 pub fn install() -> Metrics {
-    static INSTALLED: OnceLock<Metrics> = OnceLock::new();
     let install = || {
         let recorder = builder().build_recorder();
         let handle = recorder.handle();
