@@ -1,5 +1,6 @@
 //! The metadata of a synthetic model: everything that a loader reads except weights.
 
+use super::shapes::{DELTA_DIM, DeltaShape};
 use super::{SynthQuant, SynthShape};
 use crate::gguf::{Array, Value};
 use crate::model::FeedForward;
@@ -59,7 +60,7 @@ pub(super) fn metadata(shape: &SynthShape, quant: SynthQuant) -> Vec<(String, Va
         ("attention.key_length", number(shape.head_dim)),
         ("attention.value_length", number(shape.head_dim)),
         ("attention.layer_norm_rms_epsilon", Value::Float(1e-6)),
-        ("rope.freq_base", Value::Float(1e6)),
+        ("rope.freq_base", Value::Float(if shape.delta.is_some() { 1e7 } else { 1e6 })),
     ] {
         metadata.push((format!("{architecture}.{key}"), value));
     }
@@ -76,10 +77,26 @@ pub(super) fn metadata(shape: &SynthShape, quant: SynthQuant) -> Vec<(String, Va
         metadata.extend(width.map(|width| (format!("{architecture}.{key}"), number(width))));
     }
     if shape.architecture.mrope.is_some() {
-        // The pairs of a head of 128 that are rotated by time, height and width.
-        let sections = Value::Array(Array::Int(vec![24, 20, 20, 0]));
+        // The pairs of a head that are rotated by time, height and width: of 128 numbers, or of 64 in hybrid models.
+        let sections = if shape.delta.is_some() { [11, 11, 10, 0] } else { [24, 20, 20, 0] };
+        let sections = Value::Array(Array::Int(sections.to_vec()));
         metadata.push((format!("{architecture}.rope.dimension_sections"), sections));
+    }
+    if shape.architecture.deepstack {
         metadata.push((format!("{architecture}.n_deepstack_layers"), number(shape.deepstack)));
+    }
+    if let Some(DeltaShape { key_heads, value_heads }) = shape.delta {
+        for (key, count) in [
+            ("rope.dimension_count", 64),
+            ("full_attention_interval", 4),
+            ("ssm.conv_kernel", 4),
+            ("ssm.state_size", DELTA_DIM),
+            ("ssm.group_count", key_heads),
+            ("ssm.time_step_rank", value_heads),
+            ("ssm.inner_size", value_heads * DELTA_DIM),
+        ] {
+            metadata.push((format!("{architecture}.{key}"), number(count)));
+        }
     }
     let (tokens, kinds, merges) = vocabulary(shape.vocab);
     let first_special = first_special(shape.vocab);

@@ -8,6 +8,7 @@ mod metadata;
 mod projector;
 mod quant;
 mod shapes;
+mod tensors;
 mod write;
 
 pub use projector::synthesize_projector;

@@ -9,7 +9,7 @@ use super::UnknownName;
 /// A quantization of a whole model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SynthQuant {
-    /// llama.cpp's mixture: Q4_K, with Q6_K for the head and for half of `attn_v` and `ffn_down`.
+    /// llama.cpp's mixture: Q4_K, with Q6_K for the head and for half of `attn_v` and `ffn_down`, and Q5_K for `attn_qkv`.
     Q4KM,
     /// Q8_0 throughout.
     Q8_0,
@@ -26,8 +26,10 @@ pub(super) enum Role {
     Head,
     /// `attn_v` or `ffn_down`, with the layer's index and the number of layers.
     Sensitive(usize, usize),
-    /// The router of experts: kept in f32, as in llama.cpp.
-    Router,
+    /// The fused projection of queries, keys and values.
+    Fused,
+    /// The router of experts and the kernel of convolutions: kept in f32, as in llama.cpp.
+    Exact,
     /// All others.
     Plain,
 }
@@ -55,14 +57,15 @@ impl SynthQuant {
     /// chooses it.
     pub(super) fn dtype(self, role: Role, columns: usize) -> GgmlDType {
         let wanted = match self {
-            _ if role == Role::Router => GgmlDType::F32,
+            _ if role == Role::Exact => GgmlDType::F32,
             Self::F32 => GgmlDType::F32,
             Self::F16 => GgmlDType::F16,
             Self::Q8_0 => GgmlDType::Q8_0,
             Self::Q4KM => match role {
                 Role::Head => GgmlDType::Q6K,
                 Role::Sensitive(layer, layers) if uses_more_bits(layer, layers) => GgmlDType::Q6K,
-                Role::Sensitive(..) | Role::Router | Role::Plain => GgmlDType::Q4K,
+                Role::Fused => GgmlDType::Q5K,
+                Role::Sensitive(..) | Role::Exact | Role::Plain => GgmlDType::Q4K,
             },
         };
         if columns.is_multiple_of(wanted.block_size()) {

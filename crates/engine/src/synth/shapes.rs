@@ -23,7 +23,19 @@ pub struct SynthShape {
     pub(super) tied: bool,
     /// Layers that add rows of DeepStack.
     pub(super) deepstack: usize,
+    /// The layers with a recurrent state.
+    pub(super) delta: Option<DeltaShape>,
 }
+
+/// The heads of recurrent layers, of [`DELTA_DIM`] numbers each.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct DeltaShape {
+    pub(super) key_heads: usize,
+    pub(super) value_heads: usize,
+}
+
+/// Numbers of a head of a recurrent layer, in all published models.
+pub(super) const DELTA_DIM: usize = 128;
 
 const QWEN3: SynthShape = SynthShape {
     name: "",
@@ -38,6 +50,21 @@ const QWEN3: SynthShape = SynthShape {
     context_length: 40_960,
     tied: true,
     deepstack: 0,
+    delta: None,
+};
+
+/// The shape of Qwen3.5-0.8B, without its tower.
+const QWEN35: SynthShape = SynthShape {
+    architecture: Architecture::QWEN35,
+    layers: 24,
+    heads: 8,
+    kv_heads: 2,
+    head_dim: 256,
+    feed_forward: dense(3584),
+    vocab: 248_320,
+    context_length: 262_144,
+    delta: Some(DeltaShape { key_heads: 16, value_heads: 16 }),
+    ..QWEN3
 };
 
 const QWEN2: SynthShape =
@@ -65,7 +92,7 @@ const fn experts(count: usize, used: usize, ffn: usize, shared_ffn: Option<usize
 }
 
 /// The shapes. Unless noted, they are from the `config.json` of each model on the Hugging Face hub.
-const SHAPES: [SynthShape; 17] = [
+const SHAPES: [SynthShape; 19] = [
     // Not a published model: quick to write, and slow enough that tests can interrupt an answer.
     SynthShape {
         name: "tiny",
@@ -117,6 +144,17 @@ const SHAPES: [SynthShape; 17] = [
     },
     // Not a published model: takes the rows of the tower of Qwen3.5-0.8B.
     SynthShape { name: "qwen3-vl-0.6b", architecture: Architecture::QWEN3_VL, ..QWEN3 },
+    SynthShape { name: "qwen3.5-0.8b", ..QWEN35 },
+    SynthShape {
+        name: "qwen3.5-4b",
+        layers: 32,
+        hidden: 2560,
+        heads: 16,
+        kv_heads: 4,
+        feed_forward: dense(9216),
+        delta: Some(DeltaShape { key_heads: 16, value_heads: 32 }),
+        ..QWEN35
+    },
     SynthShape {
         name: "qwen2.5-0.5b",
         layers: 24,
@@ -225,6 +263,13 @@ impl SynthShape {
     pub(super) fn small_experts() -> Self {
         let architecture = Architecture::QWEN2_MOE;
         Self { architecture, feed_forward: experts(4, 2, 256, Some(256)), ..Self::small() }
+    }
+
+    /// As [`small`](Self::small), with three layers of four that have a recurrent state.
+    pub(super) fn small_hybrid() -> Self {
+        let delta = Some(DeltaShape { key_heads: 2, value_heads: 4 });
+        let Self { architecture, head_dim, .. } = QWEN35;
+        Self { architecture, layers: 4, head_dim, delta, ..Self::small() }
     }
 
     /// As [`small`](Self::small), with a vocabulary and a context so small that it can be run many

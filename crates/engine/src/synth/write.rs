@@ -11,10 +11,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::metadata::metadata;
-use super::quant::Role;
+use super::tensors::tensors;
 use super::{SynthQuant, SynthShape};
-use crate::gguf::{TensorSpec, Value, Writer};
-use crate::model::{Experts, FeedForward};
+use crate::LoadError;
+use crate::architecture::ModelConfig;
+use crate::gguf::{Metadata, TensorSpec, Value, Writer};
 
 /// Numbers that are drawn and quantized once per format; the file repeats pieces of them.
 const TILE: usize = 1 << 18;
@@ -39,8 +40,18 @@ pub struct SynthOptions {
 /// it is complete.
 pub fn synthesize(options: &SynthOptions, progress: impl FnMut(u64, u64)) -> io::Result<u64> {
     let SynthOptions { shape, quant, seed, output } = options;
-    let (metadata, tensors) = (metadata(shape, *quant), tensors(shape, *quant));
-    write(&metadata, &tensors, *seed, output, progress)
+    let metadata = metadata(shape, *quant);
+    let config = config(shape, &metadata).map_err(io::Error::other)?;
+    write(&metadata, &tensors(&config, shape.tied, *quant), *seed, output, progress)
+}
+
+/// Reads the metadata of a model of this shape as a loader does.
+fn config(shape: &SynthShape, metadata: &[(String, Value)]) -> Result<ModelConfig, LoadError> {
+    let mut read = Metadata::new(shape.name.to_owned());
+    for (key, value) in metadata {
+        read.insert(key, value.clone(), key);
+    }
+    ModelConfig::from_metadata(&read, Some(shape.vocab))
 }
 
 /// Writes a file with random weights. See [`synthesize`].
@@ -81,72 +92,6 @@ pub(super) fn write(
     Ok(fs::metadata(output)?.len())
 }
 
-/// Returns every tensor of a model, with its format.
-fn tensors(shape: &SynthShape, quant: SynthQuant) -> Vec<TensorSpec> {
-    let SynthShape { layers, hidden, heads, kv_heads, head_dim, vocab, .. } = *shape;
-    let mut tensors = Vec::new();
-    let mut matrices =
-        |name: String, experts: Option<usize>, rows: usize, columns: usize, role: Role| {
-            let dtype = quant.dtype(role, columns).into();
-            let shape = experts.into_iter().chain([rows, columns]).collect();
-            tensors.push(TensorSpec { name: format!("{name}.weight"), shape, dtype });
-        };
-    let embedding = if shape.tied { Role::Head } else { Role::Plain };
-    matrices("token_embd".to_owned(), None, vocab, hidden, embedding);
-    if !shape.tied {
-        matrices("output".to_owned(), None, vocab, hidden, Role::Head);
-    }
-    for layer in 0..layers {
-        let name = |name: &str| format!("blk.{layer}.{name}");
-        let sensitive = Role::Sensitive(layer, layers);
-        matrices(name("attn_q"), None, heads * head_dim, hidden, Role::Plain);
-        matrices(name("attn_k"), None, kv_heads * head_dim, hidden, Role::Plain);
-        matrices(name("attn_v"), None, kv_heads * head_dim, hidden, sensitive);
-        matrices(name("attn_output"), None, hidden, heads * head_dim, Role::Plain);
-        let mut mlp = |experts: Option<usize>, suffix: &str, ffn: usize| {
-            for (part, rows, columns, role) in [
-                ("gate", ffn, hidden, Role::Plain),
-                ("up", ffn, hidden, Role::Plain),
-                ("down", hidden, ffn, sensitive),
-            ] {
-                matrices(name(&format!("ffn_{part}{suffix}")), experts, rows, columns, role);
-            }
-        };
-        match shape.feed_forward {
-            FeedForward::Dense { ffn } => mlp(None, "", ffn),
-            FeedForward::Experts(Experts { count, ffn, shared_ffn, .. }) => {
-                mlp(Some(count), "_exps", ffn);
-                if let Some(ffn) = shared_ffn {
-                    mlp(None, "_shexp", ffn);
-                }
-                matrices(name("ffn_gate_inp"), None, count, hidden, Role::Router);
-            }
-        }
-    }
-    let mut vector = |name: String, len: usize| {
-        tensors.push(TensorSpec { name, shape: vec![len], dtype: GgmlDType::F32.into() });
-    };
-    vector("output_norm.weight".to_owned(), hidden);
-    for layer in 0..layers {
-        let name = |name: &str| format!("blk.{layer}.{name}");
-        vector(name("attn_norm.weight"), hidden);
-        vector(name("ffn_norm.weight"), hidden);
-        if shape.architecture.head_norms {
-            vector(name("attn_q_norm.weight"), head_dim);
-            vector(name("attn_k_norm.weight"), head_dim);
-        }
-        if shape.architecture.attention_bias {
-            vector(name("attn_q.bias"), heads * head_dim);
-            vector(name("attn_k.bias"), kv_heads * head_dim);
-            vector(name("attn_v.bias"), kv_heads * head_dim);
-        }
-        if let FeedForward::Experts(Experts { shared_ffn: Some(_), .. }) = shape.feed_forward {
-            vector(name("ffn_gate_inp_shexp.weight"), hidden);
-        }
-    }
-    tensors
-}
-
 /// Generates random weights in any format.
 struct Source {
     random: StdRng,
@@ -180,11 +125,15 @@ impl Source {
         Ok(QTensor::quantize(&tile, dtype)?.data()?.into_owned())
     }
 
-    /// Returns random weights of a norm, around 1, or of a bias or gate, around 0.
+    /// Returns random weights of a norm, around 1, of a decay, around -1, or of a bias or gate, around 0.
     fn vector(&mut self, tensor: &TensorSpec) -> Vec<u8> {
         let norms = ["norm.weight", "ln1.weight", "ln2.weight", "post_ln.weight"];
-        let norm = norms.iter().any(|norm| tensor.name.ends_with(norm));
-        let middle = if norm { 1.0 } else { 0.0 };
+        let is_one_of = |ends: &[&str]| ends.iter().any(|end| tensor.name.ends_with(end));
+        let middle = match () {
+            () if is_one_of(&norms) => 1.0,
+            () if is_one_of(&["ssm_a"]) => -1.0,
+            () => 0.0,
+        };
         (0..tensor.shape[0])
             .flat_map(|_| (middle + self.random.random_range(-0.1f32..0.1)).to_le_bytes())
             .collect()
@@ -213,8 +162,13 @@ mod tests {
             ("qwen2.5-14b", 14.77),
             ("qwen3-30b-a3b", 30.53),
             ("qwen1.5-moe-a2.7b", 14.32),
+            // Without towers and layers that predict more tokens.
+            ("qwen3.5-0.8b", 0.752),
+            ("qwen3.5-4b", 4.206),
         ] {
-            let tensors = tensors(&name.parse().unwrap(), SynthQuant::Q4KM);
+            let (shape, quant): (SynthShape, _) = (name.parse().unwrap(), SynthQuant::Q4KM);
+            let config = config(&shape, &metadata(&shape, quant)).unwrap();
+            let tensors = tensors(&config, shape.tied, quant);
             let count: usize = tensors.iter().map(|one| one.shape.iter().product::<usize>()).sum();
             let off = (count as f64 / 1e9 - billions).abs() / billions;
             assert!(off < 0.005, "{name}: {count}");
@@ -231,6 +185,7 @@ mod tests {
             (SynthShape::small(), SynthQuant::Q4KM),
             (SynthShape::small(), SynthQuant::Q8_0),
             (SynthShape::small_experts(), SynthQuant::Q4KM),
+            (SynthShape::small_hybrid(), SynthQuant::Q4KM),
         ];
         for (small, quant) in kinds {
             let path = |name: &str| folder.path().join(name);
