@@ -69,11 +69,11 @@ impl OpenFile {
 
     /// Converts a read error to one that names the file.
     pub(crate) fn unreadable(&self, problem: ReadError) -> LoadError {
-        let source = match problem {
+        let error = match problem {
             ReadError::Io(error) => error,
             changed @ ReadError::Changed { .. } => io::Error::other(changed),
         };
-        LoadError::Unreadable { path: self.path.clone(), source }
+        LoadError::Unreadable { path: self.path.clone(), error }
     }
 
     /// Returns its size in bytes when it was opened.

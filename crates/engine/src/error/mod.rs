@@ -18,12 +18,12 @@ pub use safetensors::SafetensorsError;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file does not exist, or cannot be read.
-    #[error("cannot read the model file {}: {source}", path.display())]
+    #[error("cannot read the model file {}: {error}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
+        /// The system's error, which the message has.
+        error: std::io::Error,
     },
     /// The file is damaged or of another format: download or convert it again.
     #[error("the model file {file} is damaged: {problem}; download or convert it again")]

@@ -275,7 +275,7 @@ impl GgufFile {
 
 /// Opens a file and reads its header.
 fn open_part(path: &Path) -> Result<(Source, Header), LoadError> {
-    let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |error| LoadError::Unreadable { path: path.to_owned(), error };
     let error = |problem| Metadata::new(path.display().to_string()).error(problem);
     let file = OpenFile::open(path).map_err(unreadable)?;
     let mut len = HEADER_BYTES.min(file.len());

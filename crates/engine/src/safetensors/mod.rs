@@ -290,8 +290,8 @@ pub(crate) fn damaged(label: &str, problem: SafetensorsError) -> LoadError {
     let file = label.to_owned();
     match problem {
         SafetensorsError::Unreadable { name, problem } => {
-            let source = std::io::Error::other(problem);
-            LoadError::Unreadable { path: Path::new(label).join(name), source }
+            let error = std::io::Error::other(problem);
+            LoadError::Unreadable { path: Path::new(label).join(name), error }
         }
         unsupported if unsupported.is_unsupported() => {
             LoadError::Unsupported { file, problem: unsupported.to_string() }

@@ -91,7 +91,7 @@ impl RepoCache {
         let (path, file) = self.lock_file(etag)?;
         if file.try_lock().is_err() {
             tracing::info!("another process is downloading this file: waiting for it");
-            file.lock().map_err(|source| SourceError::Cache { path, source })?;
+            file.lock().map_err(|error| SourceError::Cache { path, error })?;
         }
         Ok(file)
     }
@@ -114,7 +114,7 @@ impl RepoCache {
         };
         match open() {
             Ok(file) => Ok((path, file)),
-            Err(source) => Err(SourceError::Cache { path, source }),
+            Err(error) => Err(SourceError::Cache { path, error }),
         }
     }
 
@@ -139,7 +139,7 @@ impl RepoCache {
             fs::rename(&new, &path)?;
             self.repo.create_ref(commit)
         };
-        publish().map_err(|source| SourceError::Cache { path: path.clone(), source })?;
+        publish().map_err(|error| SourceError::Cache { path: path.clone(), error })?;
         Ok(path)
     }
 }

@@ -177,7 +177,7 @@ fn remove_files(cache: &RepoCache, files: &[&Path]) -> Result<u64, SourceError> 
         .collect();
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| SourceError::Cache { path, source }
+        move |error| SourceError::Cache { path, error }
     };
     let gone = |result: io::Result<()>| match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -66,7 +66,7 @@ impl Partial {
         };
         match open() {
             Ok((file, hash, len)) => Ok(Self { path, file, hash, len }),
-            Err(source) => Err(SourceError::Cache { path, source }),
+            Err(error) => Err(SourceError::Cache { path, error }),
         }
     }
 
@@ -142,7 +142,7 @@ impl Partial {
 
     fn restart(&mut self) -> Result<(), SourceError> {
         let restarted = self.file.set_len(0).and_then(|()| self.file.rewind());
-        restarted.map_err(|source| SourceError::Cache { path: self.path.clone(), source })?;
+        restarted.map_err(|error| SourceError::Cache { path: self.path.clone(), error })?;
         self.hash = Sha256::new();
         self.len = 0;
         Ok(())
@@ -165,7 +165,7 @@ impl Partial {
             return Ok(());
         };
         fs::remove_file(&self.path)
-            .map_err(|source| SourceError::Cache { path: self.path.clone(), source })?;
+            .map_err(|error| SourceError::Cache { path: self.path.clone(), error })?;
         Err(SourceError::Damaged { file: file.name.clone(), what, expected, found })
     }
 
@@ -174,17 +174,17 @@ impl Partial {
         self.file
             .sync_all()
             .and_then(|()| fs::rename(&self.path, blob))
-            .map_err(|source| SourceError::Cache { path: self.path.clone(), source })
+            .map_err(|error| SourceError::Cache { path: self.path.clone(), error })
     }
 
-    fn write_error(&self, source: io::Error, file: &RemoteFile) -> SourceError {
-        match source.kind() {
+    fn write_error(&self, error: io::Error, file: &RemoteFile) -> SourceError {
+        match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SourceError::DiskFull {
                 file: file.name.clone(),
                 folder: self.path.parent().unwrap_or(&self.path).to_owned(),
                 missing: file.size.unwrap_or(0).saturating_sub(self.len),
             },
-            _ => SourceError::Cache { path: self.path.clone(), source },
+            _ => SourceError::Cache { path: self.path.clone(), error },
         }
     }
 }

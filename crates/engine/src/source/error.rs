@@ -203,12 +203,12 @@ pub enum SourceError {
         path: PathBuf,
     },
     /// The cache folder cannot be used.
-    #[error("cannot write to the model cache at {}: {source}", path.display())]
+    #[error("cannot write to the model cache at {}: {error}", path.display())]
     Cache {
         /// The path that could not be written.
         path: PathBuf,
-        /// The operating system's error.
-        source: io::Error,
+        /// The operating system's error, which the message has.
+        error: io::Error,
     },
     /// The hub returned an invalid response.
     #[error("{endpoint} gave an answer about {repo} that cannot be used: {problem}")]
