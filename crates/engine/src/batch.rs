@@ -74,8 +74,10 @@ pub enum Logits {
     Last,
     /// The argmax of the last token's logits, so that the logits need not leave the device.
     Argmax,
-    /// Every token's logits, for tests and scoring.
+    /// Every token's logits, to verify drafted tokens, and for tests and scoring.
     All,
+    /// The argmax of every token's logits, to verify drafted tokens.
+    AllArgmax,
 }
 
 impl ForwardBatch {
@@ -118,6 +120,7 @@ impl ForwardBatch {
             Logits::Last => self.logit_rows.push(end_row - 1),
             Logits::Argmax => self.argmax_rows.push(end_row - 1),
             Logits::All => self.logit_rows.extend(first_row..end_row),
+            Logits::AllArgmax => self.argmax_rows.extend(first_row..end_row),
         }
     }
 

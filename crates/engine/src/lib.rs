@@ -43,6 +43,7 @@
 //! - [`sample`]: samples a token from logits.
 //! - `constrain`: limits tokens to those that satisfy a schema, a regular expression or a choice.
 //! - [`sched`]: chooses the tokens of the next step. Pure.
+//! - `speculate`: drafts tokens that may follow, for a step to verify several at once.
 //! - `runner`: the handle [`Engine`], and the single thread that owns all of the above.
 //! - [`synth`], [`mod@bench`]: models of true size with random weights, and their measurement.
 //! - [`system`]: memory figures of the operating system.
@@ -98,6 +99,7 @@ pub mod safetensors;
 pub mod sample;
 pub mod sched;
 pub mod source;
+mod speculate;
 mod stored_tensor;
 pub mod synth;
 pub mod system;
@@ -117,3 +119,4 @@ pub use runner::{
     CancelHandle, DeviceChoice, DevicePlan, Devices, Engine, EngineLoad, EngineOptions,
     EngineTotals, Generation, MemoryPlan, PendingEmbedding, Survey,
 };
+pub use speculate::{DraftTotals, Speculation};

@@ -193,6 +193,7 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "WEBHOOK_ALLOW_PRIVATE": webhook_allow_private;
         "MAX_BATCH_SIZE": max_batch_size;
         "KV_TOKENS": kv_tokens;
+        "SPECULATION": speculation;
         "LEASE_SECONDS": lease;
         "MAX_ATTEMPTS": max_attempts;
         "DRAIN_SECONDS": drain;

@@ -111,6 +111,14 @@ fn read(worker: &Worker) -> Vec<Reading> {
         add(&table::ENGINE_COMPUTED, totals.computed_prompt_tokens as f64);
         add(&table::ENGINE_CACHED, totals.cached_prompt_tokens as f64);
         add(&table::ENGINE_PREEMPTIONS, totals.preemptions as f64);
+        for (drafter, drafts) in [("lookup", totals.lookup_drafts)] {
+            for (metric, tokens) in [
+                (&table::ENGINE_DRAFTED, drafts.drafted),
+                (&table::ENGINE_ACCEPTED, drafts.accepted),
+            ] {
+                readings.push(Reading::new(metric, [model, drafter], tokens as f64));
+            }
+        }
         // Pages may change hands between the readings.
         let blank = load.total_pages.saturating_sub(load.held_pages + load.cached_pages);
         for (state, pages) in

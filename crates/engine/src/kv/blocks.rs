@@ -207,12 +207,17 @@ impl BlockTable {
     /// Takes pages until `tokens` fit, and a slot of recurrent state if the model needs one. Returns
     /// `false`, and takes none, if there are not enough.
     pub fn grow(&mut self, tokens: usize) -> bool {
+        self.grow_leaving(tokens, 0)
+    }
+
+    /// As [`grow`](Self::grow), but takes no page unless `spare` pages stay free.
+    pub fn grow_leaving(&mut self, tokens: usize, spare: usize) -> bool {
         if !self.take_state() {
             return false;
         }
         let missing = tokens.div_ceil(PAGE_TOKENS).saturating_sub(self.pages.len());
         let mut home = self.home.lock();
-        if home.num_free() < missing {
+        if missing > 0 && home.num_free() < missing + spare {
             return false;
         }
         self.pages.extend((0..missing).map_while(|_| home.take()));

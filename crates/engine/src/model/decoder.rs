@@ -197,6 +197,16 @@ impl Decoder {
     /// Lets candle prepare the layout of its weights now instead of in the first request.
     pub fn warm_up(&self) -> candle::Result<()> {
         use rayon::prelude::*;
+        self.linears().par_iter().try_for_each(|linear| linear.warm_up())
+    }
+
+    /// Returns whether the logits of a row are the same, to the bit, whatever other rows are computed with it.
+    pub(crate) fn rows_are_independent(&self) -> bool {
+        self.linears().iter().all(|linear| linear.is_packed())
+    }
+
+    /// Returns the matrices of the layers and of the head.
+    fn linears(&self) -> Vec<&Linear> {
         let mut linears: Vec<&Linear> = self.end.iter().flat_map(|end| &end.head).collect();
         for layer in &self.layers {
             match &layer.mixer {
@@ -205,7 +215,7 @@ impl Decoder {
             }
             linears.extend(layer.mlp.linears());
         }
-        linears.par_iter().try_for_each(|linear| linear.warm_up())
+        linears
     }
 }
 

@@ -94,6 +94,25 @@ impl Backend {
         }
     }
 
+    /// Returns why steps cannot verify drafted tokens exactly, or `None` if they can.
+    pub(super) fn cannot_verify(&self) -> Option<&'static str> {
+        let config = self.config();
+        if config.pooling.is_some() {
+            return Some("an embedding model generates no text");
+        }
+        if config.state_shape(0..config.layers).is_some() {
+            return Some("its recurrent states cannot be rolled back");
+        }
+        self.before.iter().chain([&self.last]).find_map(|stage| match stage {
+            Stage::Cpu(model, _) if model.rows_are_independent() => None,
+            Stage::Cpu(..) => {
+                Some("its weights are not packed, so logits depend on the rows beside them")
+            }
+            #[cfg(feature = "cuda")]
+            Stage::Cuda { .. } => Some("it is not supported on GPUs"),
+        })
+    }
+
     /// Returns the argmax of the last step's `argmax_rows`; `None` where no logit is above minus infinity.
     pub(super) fn likeliest(&self) -> &[Option<u32>] {
         &self.likeliest

@@ -8,28 +8,23 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
-use grammar::ConstraintError;
-
 use super::backend::{Backend, StepError};
 use super::gauges::{Gauges, HaltReason};
 use super::sink::Sink;
 use crate::api::{GenerateError, StopReason};
 use crate::batch::{ForwardBatch, Logits, SequenceRows};
-use crate::kernels::parallel::for_rows;
 use crate::model::Workspace;
 use crate::sched::{Scheduler, Sequence, SequenceId, StepPlan};
+use crate::speculate::{DraftKind, DraftTotals, Speculator};
+
+mod draws;
+
+pub(super) use draws::Draw;
 
 /// A validated request for the compute thread.
 pub(super) struct Job {
     pub(super) sequence: Sequence,
     pub(super) sink: Sink,
-}
-
-/// A sink with its row of the step, and the token sampled from it.
-pub(super) struct Draw {
-    id: SequenceId,
-    sink: Option<Sink>,
-    token: Result<Option<u32>, ConstraintError>,
 }
 
 /// The state of the compute thread.
@@ -43,6 +38,9 @@ pub(super) struct Compute {
     pub(super) sinks: HashMap<SequenceId, Sink>,
     /// The sinks for which tokens are being sampled.
     pub(super) draws: Vec<Draw>,
+    pub(super) speculator: Speculator,
+    /// The last token of a sequence and the drafted ones after it.
+    pub(super) drafted_rows: Vec<u32>,
     /// Tokens that end a turn.
     pub(super) ends: Vec<u32>,
     pub(super) gauges: Arc<Gauges>,
@@ -101,7 +99,10 @@ impl Compute {
         self.follow(&plan);
         if !plan.chunks.is_empty() {
             let began = Instant::now();
+            self.speculator.draft(&mut plan, &mut self.scheduler);
+            let drafted = began.elapsed();
             let stepped = self.step(&plan);
+            self.speculator.note_step(&plan, (began.elapsed() - drafted).as_secs_f64());
             self.measure(&plan, began);
             match stepped {
                 Ok(()) => {}
@@ -125,11 +126,22 @@ impl Compute {
 
     /// Adds a step to the counters.
     fn measure(&self, plan: &StepPlan, began: Instant) {
-        let tokens: usize = plan.chunks.iter().map(|chunk| chunk.len).sum();
+        let tokens = plan.num_tokens();
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.gauges.computed_steps.fetch_add(1, Ordering::Relaxed);
         self.gauges.step_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
         self.gauges.step_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Publishes the numbers of drafted tokens.
+    fn count_drafts(&self) {
+        for (kind, DraftTotals { drafted, accepted }) in self.speculator.totals() {
+            let (of_drafted, of_accepted) = match kind {
+                DraftKind::Lookup => (&self.gauges.lookup_drafted, &self.gauges.lookup_accepted),
+            };
+            of_drafted.store(drafted, Ordering::Relaxed);
+            of_accepted.store(accepted, Ordering::Relaxed);
+        }
     }
 
     /// Takes submitted jobs, and sleeps if there is nothing else to do; returns false to stop.
@@ -189,10 +201,22 @@ impl Compute {
                 return Err(candle_core::Error::msg(problem).into());
             };
             let end = chunk.start + chunk.len;
-            let tokens = &sequence.tokens()[chunk.start..end];
+            let mut tokens = &sequence.tokens()[chunk.start..end];
+            if chunk.drafted > 0 {
+                self.drafted_rows.clear();
+                self.drafted_rows.extend_from_slice(tokens);
+                self.drafted_rows.extend_from_slice(sequence.draft());
+                tokens = &self.drafted_rows;
+            }
             let of_prompt = sequence.prompt_len().min(end).saturating_sub(chunk.start);
             self.gauges.computed_prompt_tokens.fetch_add(of_prompt as u64, Ordering::Relaxed);
-            let logits = if chunk.samples { self.wants(chunk.id) } else { Logits::None };
+            let logits = match self.wants(chunk.id) {
+                _ if !chunk.samples => Logits::None,
+                // Drafted tokens follow single tokens, so each row is verified or sampled from.
+                Logits::Argmax if chunk.drafted > 0 => Logits::AllArgmax,
+                _ if chunk.drafted > 0 => Logits::All,
+                last => last,
+            };
             let (adapter, injected) = (sequence.adapter(), sequence.injected());
             let start = chunk.start;
             self.batch.push(SequenceRows { tokens, start, pages, logits, adapter, injected });
@@ -207,91 +231,6 @@ impl Compute {
     /// Returns which logits of its last token a sequence needs.
     fn wants(&self, id: SequenceId) -> Logits {
         self.sinks.get(&id).map_or(Logits::Last, Sink::wants)
-    }
-
-    fn forward(&mut self, plan: &StepPlan, workspace: &mut Workspace) -> Result<(), StepError> {
-        let rows = self.backend.forward(&self.batch, workspace)?;
-        for chunk in &plan.chunks {
-            self.scheduler.mark_computed(chunk);
-        }
-        // Threads share the rows, so the sampling sinks are taken out of the map meanwhile: first those with
-        // whole rows, then those with the argmax only, in the batch's order.
-        for wanted in [Logits::Last, Logits::Argmax] {
-            for chunk in plan.chunks.iter().filter(|chunk| chunk.samples) {
-                if self.wants(chunk.id) == wanted {
-                    let sink = self.sinks.remove(&chunk.id);
-                    self.draws.push(Draw { id: chunk.id, sink, token: Ok(None) });
-                }
-            }
-        }
-        let (cost, outputs) = (rows.len(), self.backend.config().outputs());
-        let (whole, likeliest) = self.draws.split_at_mut(self.batch.logit_rows.len());
-        for_rows(whole, rows, outputs, cost, |draw, row| {
-            if let Some(Sink::Answer(stream)) = &mut draw.sink {
-                draw.token = stream.sample(row);
-            }
-        });
-        for (draw, token) in likeliest.iter_mut().zip(self.backend.likeliest()) {
-            draw.token = Ok(*token);
-        }
-        let mut rows = rows.chunks_exact(outputs);
-        let mut draws = std::mem::take(&mut self.draws);
-        for draw in draws.drain(..) {
-            let row = rows.next().unwrap_or_default();
-            let Draw { id, sink: Some(sink), token } = draw else { continue };
-            let embeds = matches!(sink, Sink::Embedding(_));
-            self.sinks.insert(id, sink);
-            if embeds { self.embed(id, row) } else { self.take_token(id, token, row) }
-        }
-        self.draws = draws;
-        Ok(())
-    }
-
-    /// Emits the next token of a sequence, sampled from `logits` `[vocab]`, which are empty if only the
-    /// argmax was requested.
-    fn take_token(
-        &mut self,
-        id: SequenceId,
-        drawn: Result<Option<u32>, ConstraintError>,
-        logits: &[f32],
-    ) {
-        let token = match drawn {
-            Ok(Some(token)) => token,
-            Ok(None) => {
-                let problem = "the model computed no usable logits".to_owned();
-                self.scheduler.discard(id);
-                return self.fail(id, GenerateError::Compute(problem));
-            }
-            Err(error) => return self.fail(id, GenerateError::InvalidRequest(error.to_string())),
-        };
-        let Some(Sink::Answer(stream)) = self.sinks.get_mut(&id) else { return };
-        stream.tick(Instant::now());
-        if self.ends.contains(&token) {
-            return self.finish(id, StopReason::EndOfTurn);
-        }
-        match stream.push(token, logits) {
-            Ok(Some(reason)) => self.finish(id, reason),
-            Ok(None) if self.scheduler.append(id, token) => self.finish(id, StopReason::Length),
-            Ok(None) => {}
-            Err(error) => self.fail(id, GenerateError::InvalidRequest(error.to_string())),
-        }
-    }
-
-    /// Ends a sequence with its embedding. `row` is `[hidden]`.
-    fn embed(&mut self, id: SequenceId, row: &[f32]) {
-        let Some(Sink::Embedding(sink)) = self.sinks.get(&id) else { return };
-        match sink.normalized(row) {
-            Some(vector) => {
-                if let Some(Sink::Embedding(sink)) = self.end(id) {
-                    sink.finish(vector);
-                }
-            }
-            None => {
-                self.scheduler.discard(id);
-                let problem = "the model computed no usable embedding".to_owned();
-                self.fail(id, GenerateError::Compute(problem));
-            }
-        }
     }
 
     fn finish(&mut self, id: SequenceId, reason: StopReason) {
@@ -309,6 +248,7 @@ impl Compute {
     /// Frees the pages before the sink is finished: its reader may submit the next request at once.
     fn end(&mut self, id: SequenceId) -> Option<Sink> {
         self.scheduler.remove(id);
+        self.speculator.forget(id);
         let sink = self.sinks.remove(&id)?;
         self.gauges.running.store(self.scheduler.num_running(), Ordering::Relaxed);
         self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);

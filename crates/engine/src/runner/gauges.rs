@@ -24,6 +24,9 @@ pub(super) struct Gauges {
     pub(super) step_tokens: AtomicU64,
     /// Microseconds that they took.
     pub(super) step_micros: AtomicU64,
+    /// Tokens drafted by lookup, and those of them that were accepted.
+    pub(super) lookup_drafted: AtomicU64,
+    pub(super) lookup_accepted: AtomicU64,
     /// Set to stop the thread before the next step.
     pub(super) stop: AtomicBool,
     /// Set when the thread takes no more jobs.

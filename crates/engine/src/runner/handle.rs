@@ -32,6 +32,7 @@ use crate::lora::{AdapterId, Adapters};
 use crate::model::{Decoder, Workspace};
 use crate::sample::recommended;
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
+use crate::speculate::{DraftTotals, Speculation, Speculator};
 use crate::system::GpuUse;
 use crate::text::{AnswerStart, Tokenizer};
 use crate::vision::{Family, Image, ResizedImage, VideoFrames};
@@ -48,6 +49,7 @@ struct Handle {
     gpus: Vec<crate::cuda::Watch>,
     info: ModelInfo,
     sampling_defaults: Sampling,
+    speculation: Speculation,
     /// The adapters' names in requests, in order.
     adapters: Vec<String>,
     devices: Vec<DevicePlan>,
@@ -91,8 +93,10 @@ pub struct EngineTotals {
     pub computed_steps: u64,
     /// The tokens that these steps computed, of prompts and answers.
     pub step_tokens: u64,
-    /// The time that they took, with sampling.
+    /// The time that they took, with sampling and drafting.
     pub step_time: Duration,
+    /// Tokens drafted by lookup.
+    pub lookup_drafts: DraftTotals,
 }
 
 impl Engine {
@@ -132,6 +136,13 @@ impl Engine {
         let info = describe(&file, &config, &loaded, options);
         let Loaded { backend, devices, pages, context_length, states, batch } = loaded;
         let backend = backend.with_simulated_device_loss(options.lose_device_after);
+        let speculation = match backend.cannot_verify() {
+            Some(reason) if options.speculation != Speculation::Off => {
+                tracing::info!("{}: speculation is off: {reason}", file.label());
+                Speculation::Off
+            }
+            _ => options.speculation,
+        };
         let limits = Limits { max_batch: info.max_batch, step_tokens: options.step_tokens };
         let gauges = Arc::new(Gauges::default());
         let pages_of_kv = match states {
@@ -147,6 +158,8 @@ impl Engine {
             scheduler: Scheduler::new(limits, pages_of_kv.clone()),
             sinks: HashMap::new(),
             draws: Vec::new(),
+            speculator: Speculator::new(speculation, options.draft_always),
+            drafted_rows: Vec::new(),
             ends: tokenizer.ends().to_vec(),
             gauges: gauges.clone(),
             jobs: inbox,
@@ -192,6 +205,7 @@ impl Engine {
             gpus: parts.iter().filter_map(|(place, _)| place.watch()).collect(),
             info,
             sampling_defaults,
+            speculation,
             adapters: adapter_names,
             devices,
             reader,
@@ -220,6 +234,12 @@ impl Engine {
     /// Returns the properties of the loaded model.
     pub fn info(&self) -> &ModelInfo {
         &self.0.info
+    }
+
+    /// Returns which tokens are drafted: as the options say, or [`Speculation::Off`] if the model or the device cannot
+    /// verify them exactly (full precision, formats without a kernel, recurrent layers, GPUs).
+    pub fn speculation(&self) -> Speculation {
+        self.0.speculation
     }
 
     /// Returns the adapters' names in requests.
@@ -282,6 +302,10 @@ impl Engine {
             computed_steps: gauges.computed_steps.load(Ordering::Relaxed),
             step_tokens: gauges.step_tokens.load(Ordering::Relaxed),
             step_time: Duration::from_micros(gauges.step_micros.load(Ordering::Relaxed)),
+            lookup_drafts: DraftTotals {
+                drafted: gauges.lookup_drafted.load(Ordering::Relaxed),
+                accepted: gauges.lookup_accepted.load(Ordering::Relaxed),
+            },
         }
     }
 

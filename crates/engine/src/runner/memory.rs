@@ -197,7 +197,7 @@ pub(super) fn context_length(config: &ModelConfig, options: &EngineOptions) -> u
 /// Returns the bytes of the activations of the largest step.
 pub(super) fn workspace_bytes(config: &ModelConfig, options: &EngineOptions) -> usize {
     let step_tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
-    Workspace::bytes(config, step_tokens, options.max_batch)
+    Workspace::bytes(config, step_tokens, options.logit_rows())
 }
 
 impl fmt::Display for MemoryPlan {

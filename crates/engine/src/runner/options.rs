@@ -7,6 +7,7 @@ use super::batch::AutoBatch;
 use super::device::Place;
 use crate::LoadError;
 use crate::lora::{self, AdapterSource};
+use crate::speculate::{MOST_ROWS, Speculation};
 use crate::vision::EncoderOptions;
 
 /// Options of an engine.
@@ -27,6 +28,11 @@ pub struct EngineOptions {
     pub kv_tokens: Option<usize>,
     /// Tokens computed per step: more speeds up prompts, less makes running answers smoother.
     pub step_tokens: usize,
+    /// Which tokens are drafted, so that a step verifies several; answers do not change. Ignored with models and
+    /// devices that cannot verify them exactly: see [`Engine::speculation`](crate::Engine::speculation).
+    pub speculation: Speculation,
+    /// Drafts as many tokens as a step takes whenever there is a guess, whether it pays or not, for tests.
+    pub draft_always: bool,
     /// Adapters to load beside the model, for requests that name them.
     pub adapters: Vec<AdapterSource>,
     /// The projector (mmproj) of a model that sees. If `None`: the tower in the model's folder of safetensors, or the
@@ -49,6 +55,8 @@ impl Default for EngineOptions {
             context_limit: None,
             kv_tokens: None,
             step_tokens: 512,
+            speculation: Speculation::Off,
+            draft_always: false,
             adapters: Vec::new(),
             projector: None,
             images: EncoderOptions::default(),
@@ -64,6 +72,14 @@ impl EngineOptions {
         let on_gpus = !places.iter().any(|place| matches!(place, Place::Cpu));
         let max_batch = if self.auto_batch { AutoBatch::most(on_gpus) } else { self.max_batch };
         Self { max_batch, ..self.clone() }
+    }
+
+    /// Returns the most rows of one step that need logits.
+    pub(super) fn logit_rows(&self) -> usize {
+        match self.speculation {
+            Speculation::Off => self.max_batch,
+            Speculation::Lookup => self.max_batch.max(MOST_ROWS),
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), LoadError> {

@@ -26,6 +26,8 @@ pub struct Chunk {
     pub len: usize,
     /// Whether it ends with the sequence's last token, so that the next one is sampled.
     pub samples: bool,
+    /// The number of drafted tokens that are computed after it.
+    pub drafted: usize,
 }
 
 /// The plan of one step.
@@ -44,6 +46,16 @@ pub struct StepPlan {
 }
 
 impl StepPlan {
+    /// Returns whether each chunk is the last token of its sequence, so that the step computes no prompt.
+    pub(crate) fn only_decodes(&self) -> bool {
+        self.chunks.iter().all(|chunk| chunk.samples && chunk.len == 1)
+    }
+
+    /// Returns the number of tokens that the step computes, drafted ones included.
+    pub(crate) fn num_tokens(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.len + chunk.drafted).sum()
+    }
+
     /// Clears the plan for the next step, keeping its memory.
     pub(super) fn clear(&mut self) {
         let Self { chunks, admitted, preempted, cached, ended } = self;

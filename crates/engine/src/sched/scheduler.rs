@@ -256,6 +256,21 @@ impl Scheduler {
         }
     }
 
+    /// Adds drafted tokens to a planned chunk that ends with its sequence's last token. Their rows take no part in the
+    /// budget and preempt nobody: without a free page for them, and one for each running sequence, none are added.
+    pub fn add_draft(&mut self, chunk: &mut Chunk, tokens: &[u32]) {
+        let pages_to_spare = self.running.len();
+        if let Some(sequence) = self.sequence_mut(chunk.id) {
+            chunk.drafted = sequence.plan_draft(tokens, pages_to_spare);
+        }
+    }
+
+    /// Returns whether a sequence's last token, which was just appended, is the drafted one, so that the next row of
+    /// the step holds the logits after it. Keys and values of rejected tokens are overwritten by the next step.
+    pub fn accept_drafted(&mut self, id: SequenceId) -> bool {
+        self.sequence_mut(id).is_some_and(Sequence::accept_drafted)
+    }
+
     /// Appends a sampled token to a sequence; returns true if it was the last one allowed.
     pub fn append(&mut self, id: SequenceId, token: u32) -> bool {
         self.sequence_mut(id).is_none_or(|sequence| sequence.append(token))

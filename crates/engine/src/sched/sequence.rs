@@ -48,6 +48,10 @@ pub struct Sequence {
     num_computed: usize,
     /// The number of further tokens that the current step computes.
     num_planned: usize,
+    /// Tokens that may follow the last one, which the current step computes too.
+    draft: Vec<u32>,
+    /// The index in the sequence of the first drafted token.
+    draft_start: usize,
     preempted: bool,
     /// The number of younger sequences admitted while it waited.
     times_overtaken: usize,
@@ -82,6 +86,8 @@ impl Sequence {
             keys: Vec::new(),
             num_computed: 0,
             num_planned: 0,
+            draft: Vec::new(),
+            draft_start: 0,
             preempted: false,
             times_overtaken: 0,
             pages: None,
@@ -213,6 +219,7 @@ impl Sequence {
     /// Preempts it; its computed pages stay cached until they are evicted. Returns the number of planned tokens.
     pub(super) fn preempt(&mut self) -> usize {
         self.release_and_reset();
+        self.draft.clear();
         self.preempted = true;
         self.times_overtaken = 0;
         std::mem::take(&mut self.num_planned)
@@ -243,6 +250,7 @@ impl Sequence {
     /// of prompt tokens that this saves.
     pub(super) fn begin_step(&mut self) -> usize {
         self.num_planned = 0;
+        self.draft.clear();
         self.take_cached()
     }
 
@@ -267,7 +275,47 @@ impl Sequence {
     /// Returns the chunk that the step computes, if any.
     pub(super) fn chunk(&self) -> Option<Chunk> {
         let (id, start, len) = (self.id, self.num_computed, self.num_planned);
-        (len > 0).then(|| Chunk { id, start, len, samples: len == self.num_pending() })
+        let (samples, drafted) = (len == self.num_pending(), self.draft.len());
+        (len > 0).then_some(Chunk { id, start, len, samples, drafted })
+    }
+
+    /// Returns the most tokens that may be drafted: after the last of them, one more may be sampled.
+    pub(crate) fn most_drafted(&self) -> usize {
+        (self.max_tokens - self.num_generated()).saturating_sub(1)
+    }
+
+    /// Returns the drafted tokens that the current step computes.
+    pub(crate) fn draft(&self) -> &[u32] {
+        &self.draft
+    }
+
+    /// Adds drafted tokens to a planned chunk that ends with the last token, and allocates their pages as long as
+    /// `pages_to_spare` are free beside them. Returns how many were added: all or none.
+    pub(super) fn plan_draft(&mut self, tokens: &[u32], pages_to_spare: usize) -> usize {
+        debug_assert!(
+            self.num_planned == self.num_pending() && tokens.len() <= self.most_drafted()
+        );
+        let end = self.tokens.len() + tokens.len();
+        let room = self.pages.as_mut().is_some_and(|table| table.grow_leaving(end, pages_to_spare));
+        if !room {
+            return 0;
+        }
+        self.draft_start = self.tokens.len();
+        self.draft.clear();
+        self.draft.extend_from_slice(tokens);
+        tokens.len()
+    }
+
+    /// Compares the last token, which was just appended, with the drafted one at its place. If they are equal, its
+    /// keys and values are in the pages already: records that and returns true.
+    pub(super) fn accept_drafted(&mut self) -> bool {
+        let place = self.tokens.len() - 1;
+        let drafted = place.checked_sub(self.draft_start).and_then(|place| self.draft.get(place));
+        let accepted = drafted.is_some() && drafted == self.tokens.last();
+        if accepted {
+            self.mark_computed(place + 1);
+        }
+        accepted
     }
 
     /// Takes over pages with the next tokens that others computed. The last token is always computed, since its

@@ -7,6 +7,7 @@ use crate::api::StopReason;
 use crate::injected::{Injected, InjectedRows};
 use crate::kv::{PAGE_TOKENS, PageAllocator};
 
+mod drafts;
 mod fairness;
 
 /// Creates a prompt that shares no prefix with another.
@@ -33,7 +34,7 @@ fn run(scheduler: &mut Scheduler, plan: &StepPlan) {
 }
 
 fn chunk(id: u64, start: usize, len: usize, samples: bool) -> Chunk {
-    Chunk { id: SequenceId(id), start, len, samples }
+    Chunk { id: SequenceId(id), start, len, samples, drafted: 0 }
 }
 
 #[test]

@@ -132,6 +132,11 @@ impl Linear {
         Ok(())
     }
 
+    /// Returns whether the products of a row are the same, to the bit, whatever other rows are computed with it.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.as_packed().is_some()
+    }
+
     fn as_packed(&self) -> Option<&Packed> {
         match &self.weight {
             Weight::Packed(weight) => Some(weight),

@@ -327,6 +327,11 @@ pub const KEYS: &[Key] = &[
         "KV cache size in tokens, shared by all sequences of a worker, 256 to 1073741824; unset: full contexts, within a third of the free memory",
     ),
     key(
+        "SPECULATION",
+        Some("lookup"),
+        "which tokens a worker drafts, so that a step on the CPU verifies several at once, with the same answers: off, or lookup (what followed the same tokens before)",
+    ),
+    key(
         "LEASE_SECONDS",
         Some("30"),
         "seconds after which the tasks of a silent worker are requeued, 2 to 3600",

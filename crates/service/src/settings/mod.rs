@@ -60,7 +60,7 @@ pub use rate::Rate;
 pub use traces::{TraceSampler, TraceSettings};
 pub use values::{
     BatchSize, BlobLocation, Device, ImageDownload, JwtSettings, LogFormat, LoraAdapter,
-    Quantization, QueueLocation, Secret, fresh_key,
+    Quantization, QueueLocation, Secret, Speculation, fresh_key,
 };
 
 /// All settings. See `docs/CONFIGURATION.md`.
@@ -179,6 +179,8 @@ pub struct Settings {
     pub max_batch_size: BatchSize,
     /// `KV_TOKENS`: KV capacity of a worker in tokens; `None` uses the available memory.
     pub kv_tokens: Option<usize>,
+    /// `SPECULATION`: which tokens a worker drafts.
+    pub speculation: Speculation,
     /// `LEASE_SECONDS`: duration of a task's lease without renewal.
     pub lease: Duration,
     /// `MAX_ATTEMPTS`: number of failed attempts after which a task fails.

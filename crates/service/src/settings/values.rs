@@ -137,6 +137,28 @@ impl FromStr for BatchSize {
     }
 }
 
+/// Which tokens a worker drafts, so that a step verifies several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speculation {
+    /// None.
+    Off,
+    /// Those that followed the same tokens before.
+    Lookup,
+}
+
+impl FromStr for Speculation {
+    type Err = ();
+
+    /// Parses `off` or `lookup`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "off" => Ok(Self::Off),
+            "lookup" => Ok(Self::Lookup),
+            _ => Err(()),
+        }
+    }
+}
+
 /// Whether the gateway downloads the images that requests name by URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageDownload {

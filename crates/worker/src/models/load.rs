@@ -6,6 +6,7 @@ use engine::source::{self, SourceOptions, Token};
 use engine::vision::EncoderOptions;
 use engine::{
     AdapterSource, DeviceChoice, Engine, EngineOptions, LoadError, ModelFile, Quantization,
+    Speculation,
 };
 use protocol::ModelId;
 use service::Settings;
@@ -100,6 +101,10 @@ pub(super) fn engine_options(settings: &Settings) -> Result<EngineOptions, LoadE
         max_batch,
         auto_batch,
         kv_tokens: settings.kv_tokens,
+        speculation: match settings.speculation {
+            settings::Speculation::Off => Speculation::Off,
+            settings::Speculation::Lookup => Speculation::Lookup,
+        },
         images: EncoderOptions {
             max_tokens: settings.max_image_tokens,
             max_video_tokens: settings.max_video_tokens,

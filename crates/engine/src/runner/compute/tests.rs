@@ -44,6 +44,8 @@ fn a_panic_fails_running_and_waiting_requests() {
         batch: ForwardBatch::default(),
         sinks: HashMap::new(),
         draws: Vec::new(),
+        speculator: Speculator::default(),
+        drafted_rows: Vec::new(),
         ends: tokenizer.ends().to_vec(),
         gauges: gauges.clone(),
         jobs: inbox,

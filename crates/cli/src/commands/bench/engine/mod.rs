@@ -4,10 +4,12 @@
 //! | file        | what it holds |
 //! |-------------|---------------|
 //! | `beside.rs` | short prompts beside a long one |
+//! | `drafting.rs` | decode rates with speculation, beside those without |
 //! | `report.rs` | the figures, as a table and as JSON |
 //! | `plot.rs`   | the figures, as a chart |
 
 mod beside;
+mod drafting;
 mod plot;
 mod report;
 
@@ -20,9 +22,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use engine::bench;
 use engine::source::{self, SourceOptions};
-use engine::{DeviceChoice, Engine, EngineOptions, ModelFile, Quantization, system};
+use engine::{DeviceChoice, Engine, EngineOptions, ModelFile, Quantization, Speculation, system};
 
 use self::beside::Beside;
+use self::drafting::Drafting;
 use self::report::{Constrained, Rate, Report, Setup, Submits};
 use super::contenders::Bare;
 use super::mixed::{self, Load, at_least_one};
@@ -64,6 +67,10 @@ pub(crate) struct EngineBench {
     /// print the cost.
     #[arg(long)]
     constrained: bool,
+    /// Also generate answers with speculation, off or lookup, on a second engine, alternating with those without, and
+    /// print both rates and the part of the drafted tokens that was accepted.
+    #[arg(long, default_value_t = Speculation::Off)]
+    speculation: Speculation,
     /// Numbers of clients of the mixed load, each 1 to 256; 0 for none.
     #[arg(long, value_delimiter = ',', default_values_t = [16])]
     clients: Vec<usize>,
@@ -142,6 +149,10 @@ fn measure(
         ..EngineOptions::default()
     };
     let engine = Engine::start(model, &options)?;
+    let drafts = args.speculation != Speculation::Off;
+    let drafting = drafts
+        .then(|| Engine::start(model, &EngineOptions { speculation: args.speculation, ..options }))
+        .transpose()?;
     let load_seconds = begin.elapsed().as_secs_f64();
     report.describe(engine.info());
     bench::prompt_rate(&engine, 16)?; // warms up: the first pass is slower
@@ -149,7 +160,7 @@ fn measure(
         (0..args.rounds).map(|_| measure()).collect::<Result<Vec<f64>, _>>()
     };
     let (mut prompts, mut clients) = (vec![], vec![]);
-    let (mut streams, mut constrained) = (vec![], vec![]);
+    let (mut streams, mut constrained, mut drafted) = (vec![], vec![], vec![]);
     for tokens in args.prompts.iter().copied() {
         progress(&format!("a prompt of {tokens} tokens"));
         prompts.push(Rate::of(tokens, rounds(&|| bench::prompt_rate(&engine, tokens))?));
@@ -182,6 +193,14 @@ fn measure(
         if args.constrained {
             constrained.push(Constrained::of(count, &free, bound));
         }
+        if let Some(drafting) = &drafting {
+            progress(&format!("{count} {answers} with speculation"));
+            let engines = [&engine, drafting];
+            drafted.push(Drafting::measure(engines, count, args.rounds, |engine| {
+                let (prompt, answer) = (args.stream_prompt, args.load.answer);
+                bench::decode_rate(engine, count, prompt, answer, None)
+            })?);
+        }
         streams.push(Rate::of(count, free));
     }
     for count in args.clients.iter().copied() {
@@ -206,6 +225,7 @@ fn measure(
         streams,
         submits,
         constrained,
+        drafting: drafted,
         clients,
         beside,
     })

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::super::mixed::Figures;
 use super::super::spread::Spread;
 use super::beside::{self, Beside};
+use super::drafting::Drafting;
 use crate::table::{Align, table};
 
 /// The figures of a run.
@@ -53,6 +54,9 @@ pub(super) struct Setup {
     /// Summed decode rates of constrained answers, if measured.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) constrained: Vec<Constrained>,
+    /// Decode rates with speculation, if measured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) drafting: Vec<Drafting>,
     /// The mixed load, by its number of clients.
     pub(super) clients: Vec<Figures>,
     /// Short prompts beside a long one, if measured.
@@ -115,7 +119,7 @@ impl Constrained {
 }
 
 /// Returns the median: for an even number, the mean of the middle two; NaN for no values.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = |place| values.get(place).copied().unwrap_or(f64::NAN);
     (at(values.len() / 2) + at(values.len().saturating_sub(1) / 2)) / 2.0
@@ -215,6 +219,10 @@ impl Setup {
             text += &format!(
                 "\nthe first schema compiles in {first:.0} ms, the next in {next:.1} ms\n{costs}"
             );
+        }
+        if !self.drafting.is_empty() {
+            text += "\n";
+            text += &Drafting::table(&self.drafting);
         }
         if !mixed.is_empty() {
             text += "\n";

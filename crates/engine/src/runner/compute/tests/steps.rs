@@ -44,6 +44,8 @@ impl Rig {
             batch: ForwardBatch::default(),
             sinks: HashMap::new(),
             draws: Vec::new(),
+            speculator: Speculator::default(),
+            drafted_rows: Vec::new(),
             ends: vec![], // no answer ends by itself
             gauges: Arc::default(),
             jobs: inbox,
