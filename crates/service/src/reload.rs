@@ -194,6 +194,7 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "MAX_BATCH_SIZE": max_batch_size;
         "KV_TOKENS": kv_tokens;
         "SPECULATION": speculation;
+        "DRAFT_MODEL": draft_model;
         "LEASE_SECONDS": lease;
         "MAX_ATTEMPTS": max_attempts;
         "DRAIN_SECONDS": drain;

@@ -111,7 +111,8 @@ fn read(worker: &Worker) -> Vec<Reading> {
         add(&table::ENGINE_COMPUTED, totals.computed_prompt_tokens as f64);
         add(&table::ENGINE_CACHED, totals.cached_prompt_tokens as f64);
         add(&table::ENGINE_PREEMPTIONS, totals.preemptions as f64);
-        for (drafter, drafts) in [("lookup", totals.lookup_drafts)] {
+        for (drafter, drafts) in [("lookup", totals.lookup_drafts), ("model", totals.model_drafts)]
+        {
             for (metric, tokens) in [
                 (&table::ENGINE_DRAFTED, drafts.drafted),
                 (&table::ENGINE_ACCEPTED, drafts.accepted),

@@ -138,6 +138,7 @@ impl Compute {
         for (kind, DraftTotals { drafted, accepted }) in self.speculator.totals() {
             let (of_drafted, of_accepted) = match kind {
                 DraftKind::Lookup => (&self.gauges.lookup_drafted, &self.gauges.lookup_accepted),
+                DraftKind::Model => (&self.gauges.model_drafted, &self.gauges.model_accepted),
             };
             of_drafted.store(drafted, Ordering::Relaxed);
             of_accepted.store(accepted, Ordering::Relaxed);

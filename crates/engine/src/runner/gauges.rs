@@ -27,6 +27,9 @@ pub(super) struct Gauges {
     /// Tokens drafted by lookup, and those of them that were accepted.
     pub(super) lookup_drafted: AtomicU64,
     pub(super) lookup_accepted: AtomicU64,
+    /// The same of the draft model.
+    pub(super) model_drafted: AtomicU64,
+    pub(super) model_accepted: AtomicU64,
     /// Set to stop the thread before the next step.
     pub(super) stop: AtomicBool,
     /// Set when the thread takes no more jobs.

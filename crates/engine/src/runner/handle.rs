@@ -32,7 +32,7 @@ use crate::lora::{AdapterId, Adapters};
 use crate::model::{Decoder, Workspace};
 use crate::sample::recommended;
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
-use crate::speculate::{DraftTotals, Speculation, Speculator};
+use crate::speculate::{DraftModel, DraftTotals, Speculation, Speculator};
 use crate::system::GpuUse;
 use crate::text::{AnswerStart, Tokenizer};
 use crate::vision::{Family, Image, ResizedImage, VideoFrames};
@@ -97,6 +97,8 @@ pub struct EngineTotals {
     pub step_time: Duration,
     /// Tokens drafted by lookup.
     pub lookup_drafts: DraftTotals,
+    /// Tokens drafted by the draft model.
+    pub model_drafts: DraftTotals,
 }
 
 impl Engine {
@@ -132,7 +134,12 @@ impl Engine {
         let projector = Projector::open(model, &config, &tokenizer, options)?;
         let vision = projector.map(|projector| projector.load(options)).transpose()?;
         let for_images = vision.as_ref().map_or(0, Vision::beside_weights);
-        let loaded = load(&file, &config, adapters, &parts, options, for_images)?;
+        // Before the pages, which get their share of the remaining memory.
+        let draft_model = options.open_draft_model()?;
+        let draft_model =
+            draft_model.map(|draft| DraftModel::load(&draft, &file, &tokenizer)).transpose()?;
+        let beside = for_images + draft_model.as_ref().map_or(0, DraftModel::kv_bytes);
+        let loaded = load(&file, &config, adapters, &parts, options, beside)?;
         let info = describe(&file, &config, &loaded, options);
         let Loaded { backend, devices, pages, context_length, states, batch } = loaded;
         let backend = backend.with_simulated_device_loss(options.lose_device_after);
@@ -158,7 +165,7 @@ impl Engine {
             scheduler: Scheduler::new(limits, pages_of_kv.clone()),
             sinks: HashMap::new(),
             draws: Vec::new(),
-            speculator: Speculator::new(speculation, options.draft_always),
+            speculator: Speculator::new(speculation, draft_model, options.draft_always),
             drafted_rows: Vec::new(),
             ends: tokenizer.ends().to_vec(),
             gauges: gauges.clone(),
@@ -305,6 +312,10 @@ impl Engine {
             lookup_drafts: DraftTotals {
                 drafted: gauges.lookup_drafted.load(Ordering::Relaxed),
                 accepted: gauges.lookup_accepted.load(Ordering::Relaxed),
+            },
+            model_drafts: DraftTotals {
+                drafted: gauges.model_drafted.load(Ordering::Relaxed),
+                accepted: gauges.model_accepted.load(Ordering::Relaxed),
             },
         }
     }

@@ -53,15 +53,15 @@ enum Weights {
 }
 
 /// Loads the weights of each part to its device, and then computes the number of pages, so that they get their
-/// share of the remaining memory. `parts` are all of the model's, in order. `for_images` bytes of the machine's memory
-/// will be used by the encoder of images.
+/// share of the remaining memory. `parts` are all of the model's, in order. `beside` bytes of the machine's memory
+/// will be used by the encoder of images and by the draft model.
 pub(super) fn load(
     file: &Checkpoint,
     config: &ModelConfig,
     adapters: Adapters,
     parts: &[(Place, Part)],
     options: &EngineOptions,
-    for_images: usize,
+    beside: usize,
 ) -> Result<Loaded, LoadError> {
     // With a single device, messages need not name it.
     let on = |place: &Place, error: LoadError| match error {
@@ -82,7 +82,7 @@ pub(super) fn load(
     let mut counted = Vec::new();
     for ((place, part), (weights, weighed)) in parts.iter().zip(loaded) {
         let held = match place {
-            Place::Cpu => weights.held().with_reserved(for_images),
+            Place::Cpu => weights.held().with_reserved(beside),
             #[cfg(feature = "cuda")]
             Place::Cuda(..) => weights.held(),
         };

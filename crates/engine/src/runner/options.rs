@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::DeviceChoice;
 use super::batch::AutoBatch;
 use super::device::Place;
-use crate::LoadError;
 use crate::lora::{self, AdapterSource};
 use crate::speculate::{MOST_ROWS, Speculation};
 use crate::vision::EncoderOptions;
+use crate::{Checkpoint, LoadError, ModelFile};
 
 /// Options of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct EngineOptions {
     /// Which tokens are drafted, so that a step verifies several; answers do not change. Ignored with models and
     /// devices that cannot verify them exactly: see [`Engine::speculation`](crate::Engine::speculation).
     pub speculation: Speculation,
+    /// A smaller model of the same vocabulary that drafts tokens too, on the CPU, unless speculation is off.
+    pub draft_model: Option<ModelFile>,
     /// Drafts as many tokens as a step takes whenever there is a guess, whether it pays or not, for tests.
     pub draft_always: bool,
     /// Adapters to load beside the model, for requests that name them.
@@ -56,6 +58,7 @@ impl Default for EngineOptions {
             kv_tokens: None,
             step_tokens: 512,
             speculation: Speculation::Off,
+            draft_model: None,
             draft_always: false,
             adapters: Vec::new(),
             projector: None,
@@ -72,6 +75,12 @@ impl EngineOptions {
         let on_gpus = !places.iter().any(|place| matches!(place, Place::Cpu));
         let max_batch = if self.auto_batch { AutoBatch::most(on_gpus) } else { self.max_batch };
         Self { max_batch, ..self.clone() }
+    }
+
+    /// Opens the draft model, if there is one and it is used.
+    pub(super) fn open_draft_model(&self) -> Result<Option<Checkpoint>, LoadError> {
+        let used = self.draft_model.as_ref().filter(|_| self.speculation != Speculation::Off);
+        used.map(ModelFile::open).transpose()
     }
 
     /// Returns the most rows of one step that need logits.

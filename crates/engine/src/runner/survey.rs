@@ -7,6 +7,7 @@ use super::{EngineOptions, batch};
 use crate::kv::PAGE_TOKENS;
 use crate::lora::Adapters;
 use crate::model::Decoder;
+use crate::speculate::DraftModel;
 use crate::{LoadError, ModelFile};
 
 /// Properties from a model's headers and config, and the memory that an engine with it will use, summed
@@ -53,6 +54,9 @@ impl Survey {
         let fixed = file.weight_bytes().saturating_add(adapters).saturating_add(for_images);
         let workspace = workspace_bytes(&config, options).saturating_mul(options.device.count());
         let fixed = fixed.saturating_add(workspace).saturating_add(ROOM);
+        let draft_model = options.open_draft_model()?;
+        let of_draft = draft_model.map(|draft| DraftModel::bytes(&draft, &file, &tokenizer));
+        let fixed = fixed.saturating_add(of_draft.transpose()?.unwrap_or(0));
         let held = Held { available: options.device.available_memory(), ..Held::default() };
         let states = memory::states(&config, options, held).map_or(0, |plan| plan.bytes);
         let fixed = fixed.saturating_add(states);

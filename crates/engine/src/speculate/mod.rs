@@ -8,11 +8,13 @@
 //! sampling (<https://arxiv.org/abs/2211.17192>) accepts of a certain draft.
 //!
 //! - [`lookup`]: drafts what followed the last tokens before, in the prompt or in the answer.
+//! - [`draft_model`]: drafts what a smaller model finds likeliest.
 //! - [`acceptance`]: how often drafted tokens are accepted.
 //! - [`pays`]: how many tokens to draft, by acceptance and by the measured time of steps.
 //! - [`speculator`]: all of it together, for the compute thread.
 
 mod acceptance;
+mod draft_model;
 mod lookup;
 mod pays;
 mod speculator;
@@ -23,6 +25,7 @@ use std::str::FromStr;
 use crate::error::LoadError;
 use crate::sched::SequenceId;
 
+pub(crate) use draft_model::DraftModel;
 pub(crate) use pays::MOST_ROWS;
 pub(crate) use speculator::Speculator;
 
@@ -32,7 +35,8 @@ pub enum Speculation {
     /// None.
     #[default]
     Off,
-    /// Those that followed the same tokens before, in the prompt or in the answer.
+    /// Those that followed the same tokens before, in the prompt or in the answer; and with a draft model those that it
+    /// finds likeliest.
     Lookup,
 }
 
@@ -68,10 +72,11 @@ pub struct DraftTotals {
     pub accepted: u64,
 }
 
-/// The kinds of drafters, in the order in which they are asked.
+/// The kinds of drafters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DraftKind {
     Lookup,
+    Model,
 }
 
 /// Guesses the next tokens of sequences.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::acceptance::Acceptance;
+use super::draft_model::DraftModel;
 use super::lookup::Lookup;
 use super::pays::{MOST_ROWS, Offer, StepTimes, choose};
 use super::{DraftKind, DraftTotals, Drafter, Speculation};
@@ -21,7 +22,6 @@ const RETRY_SHARE: f64 = 0.005;
 /// Drafts tokens and learns which drafts pay.
 #[derive(Debug, Default)]
 pub(crate) struct Speculator {
-    /// In the order in which they are asked.
     drafters: Vec<Part>,
     sequences: HashMap<SequenceId, Speculated>,
     times: StepTimes,
@@ -62,11 +62,13 @@ struct Draft {
 
 impl Speculator {
     /// Creates a speculator with the drafters of `speculation`. It drafts what pays, or `always` as much as a step takes.
-    pub(crate) fn new(speculation: Speculation, always: bool) -> Self {
+    pub(crate) fn new(speculation: Speculation, model: Option<DraftModel>, always: bool) -> Self {
         let mut this = Self { always, ..Self::default() };
-        match speculation {
-            Speculation::Off => {}
-            Speculation::Lookup => this.add(Box::new(Lookup::default())),
+        if speculation == Speculation::Lookup {
+            this.add(Box::new(Lookup::default()));
+            if let Some(model) = model {
+                this.add(Box::new(model));
+            }
         }
         this
     }
@@ -112,7 +114,7 @@ impl Speculator {
         self.offers = offers;
     }
 
-    /// Asks the drafters for each sequence, up to the first that has a guess.
+    /// Asks the drafters for each sequence, and takes the offer that is likeliest to be accepted for its time.
     fn collect_offers(&mut self, plan: &StepPlan, scheduler: &Scheduler) {
         self.offers.clear();
         for (place, chunk) in plan.chunks.iter().enumerate() {
@@ -121,16 +123,20 @@ impl Speculator {
             if most == 0 {
                 continue;
             }
-            let mut drafters = self.drafters.iter_mut().enumerate();
-            let ready =
-                drafters.find(|(_, part)| part.drafter.can_draft(chunk.id, sequence.tokens()));
-            let Some((drafter, part)) = ready else { continue };
-            let guess = part.acceptance.probability(FIRST_GUESS, GUESS_WEIGHT);
-            let own = self.sequences.get(&chunk.id);
-            let own = own.and_then(|one| one.acceptances.get(drafter)).copied().unwrap_or_default();
-            let probability = own.probability(guess, GUESS_WEIGHT);
-            let seconds = part.drafter.seconds_per_token();
-            self.offers.push(Offer { place, drafter, most, probability, seconds, count: 0 });
+            let acceptances = self.sequences.get(&chunk.id).map(|one| &one.acceptances[..]);
+            let drafters = self.drafters.iter_mut().enumerate();
+            let offers = drafters.filter_map(|(drafter, part)| {
+                let ready = part.drafter.can_draft(chunk.id, sequence.tokens());
+                let guess = part.acceptance.probability(FIRST_GUESS, GUESS_WEIGHT);
+                let own = acceptances.and_then(|all| all.get(drafter)).copied().unwrap_or_default();
+                let probability = own.probability(guess, GUESS_WEIGHT);
+                let seconds = part.drafter.seconds_per_token();
+                ready.then_some(Offer { place, drafter, most, probability, seconds, count: 0 })
+            });
+            let step = self.times.of(1);
+            // An accepted token is worth a step of its sequence.
+            let worth = |offer: &Offer| offer.probability - offer.seconds / step;
+            self.offers.extend(offers.max_by(|a, b| worth(a).total_cmp(&worth(b))));
         }
     }
 

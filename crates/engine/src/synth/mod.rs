@@ -14,7 +14,7 @@ mod write;
 pub use projector::synthesize_projector;
 pub use quant::SynthQuant;
 pub use shapes::SynthShape;
-pub use write::{SynthOptions, synthesize};
+pub use write::{SynthOptions, synthesize, synthesize_with_draft};
 
 /// An unknown name of a shape or quantization.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

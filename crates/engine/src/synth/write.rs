@@ -54,23 +54,80 @@ fn config(shape: &SynthShape, metadata: &[(String, Value)]) -> Result<ModelConfi
     ModelConfig::from_metadata(&read, Some(shape.vocab))
 }
 
+/// Writes a model, and to `draft` one of its first `layers` layers, which finds the same tokens likeliest: the other layers
+/// of the model change nothing, but take their time. For measurements of drafts. Returns the sizes in bytes.
+pub fn synthesize_with_draft(
+    options: &SynthOptions,
+    layers: usize,
+    draft: &Path,
+) -> io::Result<(u64, u64)> {
+    let SynthOptions { shape, quant, seed, output } = options;
+    let metadata = |shape: &SynthShape| metadata(shape, *quant);
+    let config = config(shape, &metadata(shape)).map_err(io::Error::other)?;
+    let tensors = tensors(&config, shape.tied, *quant);
+    let beyond = |tensor: &TensorSpec| {
+        let layer = tensor.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+        let (number, name) = layer?;
+        (number.parse::<usize>().ok()? >= layers).then(|| name.to_owned())
+    };
+    let silenced = |tensor: &TensorSpec| match beyond(tensor).as_deref() {
+        Some("attn_output.weight" | "ffn_down.weight" | "ffn_down_exps.weight") => Fill::Zeros,
+        _ => Fill::Random,
+    };
+    let first = |tensor: &TensorSpec| match beyond(tensor) {
+        Some(_) => Fill::Nothing,
+        None => Fill::Random,
+    };
+    let whole = write_filled(&metadata(shape), &tensors, *seed, output, silenced, |_, _| ())?;
+    let shape = &SynthShape { layers, ..*shape };
+    let part = write_filled(&metadata(shape), &tensors, *seed, draft, first, |_, _| ())?;
+    Ok((whole, part))
+}
+
+/// The content of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fill {
+    Random,
+    Zeros,
+    /// It is left out.
+    Nothing,
+}
+
 /// Writes a file with random weights. See [`synthesize`].
 pub(super) fn write(
     metadata: &[(String, Value)],
     tensors: &[TensorSpec],
     seed: u64,
     output: &Path,
+    progress: impl FnMut(u64, u64),
+) -> io::Result<u64> {
+    write_filled(metadata, tensors, seed, output, |_| Fill::Random, progress)
+}
+
+/// Writes a file with tensors filled by `fill`. The random ones have the same content whatever the others are.
+fn write_filled(
+    metadata: &[(String, Value)],
+    tensors: &[TensorSpec],
+    seed: u64,
+    output: &Path,
+    fill: impl Fn(&TensorSpec) -> Fill,
     mut progress: impl FnMut(u64, u64),
 ) -> io::Result<u64> {
-    let total: u64 = tensors.iter().map(|tensor| tensor.byte_len() as u64).sum();
+    let kept: Vec<TensorSpec> =
+        tensors.iter().filter(|tensor| fill(tensor) != Fill::Nothing).cloned().collect();
+    let total: u64 = kept.iter().map(|tensor| tensor.byte_len() as u64).sum();
     let partial = output.with_extension("partial");
     let file = BufWriter::with_capacity(1 << 20, File::create(&partial)?);
-    let mut writer = Writer::begin(file, metadata, tensors)?;
+    let mut writer = Writer::begin(file, metadata, &kept)?;
     let mut source = Source::new(seed);
     let mut written = 0;
     for tensor in tensors {
+        let fill = fill(tensor);
         if tensor.shape.len() == 1 {
-            writer.put(&source.vector(tensor))?;
+            let vector = source.vector(tensor);
+            if fill != Fill::Nothing {
+                writer.put(&vector)?;
+            }
         } else {
             let mut left = tensor.byte_len();
             while left > 0 {
@@ -79,9 +136,17 @@ pub(super) fn write(
                     dtype.ok_or_else(|| io::Error::other("candle cannot quantize to it"))?;
                 let piece = source.piece(dtype)?;
                 let piece = &piece[..piece.len().min(left)];
-                writer.put(piece)?;
+                match fill {
+                    Fill::Random => writer.put(piece)?,
+                    // A block of zeros has the scale 0 in every format.
+                    Fill::Zeros => writer.put(&vec![0; piece.len()])?,
+                    Fill::Nothing => {}
+                }
                 left -= piece.len();
             }
+        }
+        if fill == Fill::Nothing {
+            continue;
         }
         writer.align()?;
         written += tensor.byte_len() as u64;

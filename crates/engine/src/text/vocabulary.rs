@@ -135,6 +135,23 @@ impl Vocabulary {
         self.iter().find_map(|(id, of_token, _)| (of_token == text).then_some(id))
     }
 
+    /// Describes the first token that another vocabulary has not, or has in another place; `None` if there is none.
+    /// Unused tokens, which pad a vocabulary, are not compared.
+    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+        let text = |of: &Self, id: usize| {
+            let used = of.kinds.get(id).is_some_and(|kind| *kind != TokenKind::Unused);
+            of.tokens.get(id).filter(|_| used).cloned()
+        };
+        let ids = 0..self.len().max(other.len());
+        ids.map(|id| (id, text(self, id), text(other, id)))
+            .find(|(_, own, others)| own != others)
+            .map(|(id, own, others)| {
+                let name =
+                    |text: Option<String>| text.map_or("unused".to_owned(), |t| format!("{t:?}"));
+                format!("its token {id} is {} instead of {}", name(own), name(others))
+            })
+    }
+
     /// Returns the text of a token, or `None` if it does not exist.
     pub(super) fn text(&self, id: u32) -> Option<&str> {
         self.tokens.get(id as usize).map(String::as_str)

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod distribution;
+mod draft_model;
 mod options;
 mod pays;
 

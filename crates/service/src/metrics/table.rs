@@ -91,7 +91,7 @@ table! {
     ENGINE_COMPUTED = "engine_computed_prompt_tokens_total" Counter, None, ["model"], "tokens of prompts that were computed, again after a preemption too";
     ENGINE_CACHED = "engine_cached_prompt_tokens_total" Counter, None, ["model"], "tokens of prompts that were found in the prefix cache";
     ENGINE_PREEMPTIONS = "engine_preemptions_total" Counter, None, ["model"], "sequences that had to wait again because the KV memory was used up";
-    ENGINE_DRAFTED = "engine_drafted_tokens_total" Counter, None, ["model", "drafter"], "tokens that were drafted and computed, by lookup";
+    ENGINE_DRAFTED = "engine_drafted_tokens_total" Counter, None, ["model", "drafter"], "tokens that were drafted and computed, by lookup or by the draft model";
     ENGINE_ACCEPTED = "engine_accepted_tokens_total" Counter, None, ["model", "drafter"], "drafted tokens that became tokens of answers: divided by the drafted ones, the acceptance rate";
     ENGINE_IMAGES = "engine_images_total" Counter, None, ["model", "source"], "images whose encoding was needed: encoded, or found in the cache";
 }

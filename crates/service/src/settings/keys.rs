@@ -332,6 +332,11 @@ pub const KEYS: &[Key] = &[
         "which tokens a worker drafts, so that a step on the CPU verifies several at once, with the same answers: off, or lookup (what followed the same tokens before)",
     ),
     key(
+        "DRAFT_MODEL",
+        None,
+        "a smaller model of the same vocabulary that drafts tokens for the first model, too, named like MODEL_NAME; not loaded with SPECULATION=off; unset: none",
+    ),
+    key(
         "LEASE_SECONDS",
         Some("30"),
         "seconds after which the tasks of a silent worker are requeued, 2 to 3600",

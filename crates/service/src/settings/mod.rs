@@ -181,6 +181,8 @@ pub struct Settings {
     pub kv_tokens: Option<usize>,
     /// `SPECULATION`: which tokens a worker drafts.
     pub speculation: Speculation,
+    /// `DRAFT_MODEL`: the model that drafts tokens for the first model.
+    pub draft_model: Option<String>,
     /// `LEASE_SECONDS`: duration of a task's lease without renewal.
     pub lease: Duration,
     /// `MAX_ATTEMPTS`: number of failed attempts after which a task fails.

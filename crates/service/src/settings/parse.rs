@@ -93,6 +93,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         max_batch_size: p.choice("MAX_BATCH_SIZE").unwrap_or(super::BatchSize::Auto),
         kv_tokens: p.optional_number("KV_TOKENS", 256, 1 << 30),
         speculation: p.choice("SPECULATION").unwrap_or(super::Speculation::Lookup),
+        draft_model: p.get("DRAFT_MODEL").map(|name| p.expanded("DRAFT_MODEL", name)),
         lease: p.seconds("LEASE_SECONDS", 2, 3_600),
         max_attempts: p.number("MAX_ATTEMPTS", 1, 100),
         drain: p.seconds("DRAIN_SECONDS", 0, 3_600),

@@ -33,6 +33,13 @@ pub(super) fn adapters(settings: &Settings) -> Result<Vec<AdapterSource>, ModelE
     settings.lora_adapters.iter().map(find).collect()
 }
 
+/// Finds the draft model, and downloads it if necessary, unless speculation is off. Blocks.
+pub(super) fn draft_model(settings: &Settings) -> Result<Option<ModelFile>, ModelError> {
+    let used = settings.speculation != settings::Speculation::Off;
+    let name = settings.draft_model.as_ref().filter(|_| used);
+    name.map(|name| find(name, settings)).transpose()
+}
+
 /// Loads a model and starts its engine. Blocks.
 pub(super) fn start(
     id: &ModelId,

@@ -115,11 +115,12 @@ impl Models {
         let mut found = Vec::new();
         for (name, id) in settings.model_names.iter().zip(settings.model_ids()) {
             let file = load::find(name, settings)?;
-            // Adapters and the projector belong to the first model.
+            // Adapters, the projector and the draft model belong to the first model.
             let options = match found.is_empty() {
                 true => EngineOptions {
                     adapters: load::adapters(settings)?,
                     projector: settings.projector.clone(),
+                    draft_model: load::draft_model(settings)?,
                     ..options.clone()
                 },
                 false => options.clone(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use engine::source::SourceOptions;
-use engine::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
+use engine::synth::{SynthOptions, SynthQuant, SynthShape, synthesize, synthesize_with_draft};
 use service::Settings;
 
 use crate::output::Output;
@@ -40,6 +40,13 @@ pub(crate) enum Model {
         /// The file to write.
         #[arg(long, short)]
         output: PathBuf,
+        /// Also write a model of the first layers to this file, which drafts for the model: its other layers change
+        /// nothing, but take their time.
+        #[arg(long, value_name = "FILE")]
+        draft: Option<PathBuf>,
+        /// The number of these layers.
+        #[arg(long, default_value_t = 4, requires = "draft", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        draft_layers: u32,
     },
 }
 
@@ -54,12 +61,16 @@ pub(crate) fn run(model: Model, config: Option<&Path>, output: &mut Output) -> R
         Model::List(args) => cache::list(&args, &options()?, output),
         Model::Show(args) => cache::show(&args, &options()?, output),
         Model::Remove(args) => cache::remove(&args, &options()?, output),
-        Model::Synth { shape, quant, context, seed, output: file } => {
+        Model::Synth { shape, quant, context, seed, output: file, draft, draft_layers } => {
             let shape = context.map_or(shape, |tokens| shape.with_context(tokens as usize));
             let shown = file.display().to_string();
             let options = SynthOptions { shape, quant, seed, output: file };
-            let bytes = synthesize(&options, |_, _| {})
-                .with_context(|| format!("{shown} can't be written"))?;
+            let written = match &draft {
+                Some(draft) => synthesize_with_draft(&options, draft_layers as usize, draft)
+                    .map(|sizes| sizes.0),
+                None => synthesize(&options, |_, _| {}),
+            };
+            let bytes = written.with_context(|| format!("{shown} can't be written"))?;
             let megabytes = bytes as f64 / 1e6;
             let told = format!("{shown}: {}, {}, {megabytes:.1} MB", shape.name, quant.name());
             Ok(output.line(&told)?)

@@ -85,5 +85,9 @@ impl Drafting {
 
 /// Returns the tokens that all drafters drafted.
 fn drafts(totals: &EngineTotals) -> DraftTotals {
-    totals.lookup_drafts
+    let (lookup, model) = (totals.lookup_drafts, totals.model_drafts);
+    DraftTotals {
+        drafted: lookup.drafted + model.drafted,
+        accepted: lookup.accepted + model.accepted,
+    }
 }

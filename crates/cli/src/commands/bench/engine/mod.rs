@@ -71,6 +71,9 @@ pub(crate) struct EngineBench {
     /// print both rates and the part of the drafted tokens that was accepted.
     #[arg(long, default_value_t = Speculation::Off)]
     speculation: Speculation,
+    /// A smaller model of the same vocabulary that drafts too, named like --model.
+    #[arg(long, value_name = "MODEL")]
+    draft_model: Option<String>,
     /// Numbers of clients of the mixed load, each 1 to 256; 0 for none.
     #[arg(long, value_delimiter = ',', default_values_t = [16])]
     clients: Vec<usize>,
@@ -111,8 +114,7 @@ pub(super) fn run(mut args: EngineBench) -> Result<()> {
     let at_once = args.streams.iter().chain(&args.clients).copied().chain(beside);
     let most = at_once.max().unwrap_or(1);
     anyhow::ensure!(most <= 256, "{most} answers at once are too many: allowed is 1 to 256");
-    let options = SourceOptions { quantization: args.quantization, ..SourceOptions::from_env() };
-    let model = source::resolve(&args.model, &options)?;
+    let model = args.resolve(&args.model)?;
     let mut report = Report::new(args.rounds);
     for step_tokens in args.step_tokens.clone() {
         let setup = measure(&args, &model, step_tokens, most, &mut report)?;
@@ -149,10 +151,15 @@ fn measure(
         ..EngineOptions::default()
     };
     let engine = Engine::start(model, &options)?;
-    let drafts = args.speculation != Speculation::Off;
-    let drafting = drafts
-        .then(|| Engine::start(model, &EngineOptions { speculation: args.speculation, ..options }))
-        .transpose()?;
+    let drafting = match args.speculation {
+        Speculation::Off => None,
+        speculation => {
+            let draft_model = args.draft_model.as_deref();
+            let draft_model = draft_model.map(|name| args.resolve(name)).transpose()?;
+            let options = EngineOptions { speculation, draft_model, ..options };
+            Some(Engine::start(model, &options)?)
+        }
+    };
     let load_seconds = begin.elapsed().as_secs_f64();
     report.describe(engine.info());
     bench::prompt_rate(&engine, 16)?; // warms up: the first pass is slower
@@ -232,6 +239,13 @@ fn measure(
 }
 
 impl EngineBench {
+    /// Finds a model by its name.
+    fn resolve(&self, name: &str) -> Result<ModelFile> {
+        let options =
+            SourceOptions { quantization: self.quantization, ..SourceOptions::from_env() };
+        Ok(source::resolve(name, &options)?)
+    }
+
     /// Returns each long prompt, in tokens, with the number of clients beside it.
     fn long_prompts(&self) -> impl Iterator<Item = (usize, usize)> {
         self.beside.into_iter().flat_map(|long| self.beside_clients.iter().map(move |n| (long, *n)))
