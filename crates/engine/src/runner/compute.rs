@@ -15,7 +15,7 @@ use crate::api::{GenerateError, StopReason};
 use crate::batch::{ForwardBatch, Logits, SequenceRows};
 use crate::model::Workspace;
 use crate::sched::{Scheduler, Sequence, SequenceId, StepPlan};
-use crate::speculate::{DraftKind, DraftTotals, Speculator};
+use crate::speculate::{DraftKind, Speculator};
 
 mod draws;
 
@@ -135,13 +135,14 @@ impl Compute {
 
     /// Publishes the numbers of drafted tokens.
     fn count_drafts(&self) {
-        for (kind, DraftTotals { drafted, accepted }) in self.speculator.totals() {
-            let (of_drafted, of_accepted) = match kind {
-                DraftKind::Lookup => (&self.gauges.lookup_drafted, &self.gauges.lookup_accepted),
-                DraftKind::Model => (&self.gauges.model_drafted, &self.gauges.model_accepted),
-            };
-            of_drafted.store(drafted, Ordering::Relaxed);
-            of_accepted.store(accepted, Ordering::Relaxed);
+        let gauges = &self.gauges;
+        for (kind, drafted, accepted) in [
+            (DraftKind::Lookup, &gauges.lookup_drafted, &gauges.lookup_accepted),
+            (DraftKind::Model, &gauges.model_drafted, &gauges.model_accepted),
+        ] {
+            let totals = self.speculator.totals(kind);
+            drafted.store(totals.drafted, Ordering::Relaxed);
+            accepted.store(totals.accepted, Ordering::Relaxed);
         }
     }
 

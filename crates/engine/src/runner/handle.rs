@@ -138,8 +138,8 @@ impl Engine {
         let draft_model = options.open_draft_model()?;
         let draft_model =
             draft_model.map(|draft| DraftModel::load(&draft, &file, &tokenizer)).transpose()?;
-        let beside = for_images + draft_model.as_ref().map_or(0, DraftModel::kv_bytes);
-        let loaded = load(&file, &config, adapters, &parts, options, beside)?;
+        let reserved = for_images + draft_model.as_ref().map_or(0, DraftModel::kv_bytes);
+        let loaded = load(&file, &config, adapters, &parts, options, reserved)?;
         let info = describe(&file, &config, &loaded, options);
         let Loaded { backend, devices, pages, context_length, states, batch } = loaded;
         let backend = backend.with_simulated_device_loss(options.lose_device_after);

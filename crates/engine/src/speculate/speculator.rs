@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::acceptance::Acceptance;
 use super::draft_model::DraftModel;
-use super::lookup::Lookup;
+use super::lookup::{Lookup, MATCHED};
 use super::pays::{MOST_ROWS, Offer, StepTimes, choose};
 use super::{DraftKind, DraftTotals, Drafter, Speculation};
 use crate::sched::{Scheduler, SequenceId, StepPlan};
@@ -65,7 +65,9 @@ impl Speculator {
     pub(crate) fn new(speculation: Speculation, model: Option<DraftModel>, always: bool) -> Self {
         let mut this = Self { always, ..Self::default() };
         if speculation == Speculation::Lookup {
-            this.add(Box::new(Lookup::default()));
+            for matched in MATCHED {
+                this.add(Box::new(Lookup::new(matched)));
+            }
             if let Some(model) = model {
                 this.add(Box::new(model));
             }
@@ -197,8 +199,12 @@ impl Speculator {
         }
     }
 
-    /// Returns the drafted tokens of each drafter so far.
-    pub(crate) fn totals(&self) -> impl Iterator<Item = (DraftKind, DraftTotals)> {
-        self.drafters.iter().map(|part| (part.drafter.kind(), part.totals))
+    /// Returns the tokens that drafters of a kind have drafted so far.
+    pub(crate) fn totals(&self, kind: DraftKind) -> DraftTotals {
+        let parts = self.drafters.iter().filter(|part| part.drafter.kind() == kind);
+        parts.fold(DraftTotals::default(), |sum, part| DraftTotals {
+            drafted: sum.drafted + part.totals.drafted,
+            accepted: sum.accepted + part.totals.accepted,
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! A smaller model that drafts.
 
-use engine::synth::{SynthOptions, SynthQuant, SynthShape, synthesize_with_draft};
+use engine::synth::{SynthOptions, SynthQuant, synthesize_with_draft};
 use engine::{Engine, EngineOptions, Input, LoadError, ModelFile, Request, Sampling, Survey};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -54,7 +54,7 @@ fn a_model_of_the_first_layers_drafts_what_the_model_finds_likeliest() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let options = SynthOptions {
-        shape: SynthShape::small(),
+        shape: "tiny".parse().unwrap(),
         quant: SynthQuant::Q8_0,
         seed: 3,
         output: path("whole.gguf"),

@@ -30,7 +30,6 @@ fn varied(count: u64, random: &mut StdRng) -> Vec<Request> {
             logprobs: maybe(0.0, 4.0).map(|top| top as u32),
             logit_bias: maybe(-2.0, 2.0).map(|bias| (7, bias)).into_iter().collect(),
             seed: Some(seed),
-            ..Sampling::default()
         };
         let stop = if seed.is_multiple_of(4) { vec!["e".into(), "a".into()] } else { vec![] };
         let max_tokens = one.random_range(1..60);

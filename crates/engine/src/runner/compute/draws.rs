@@ -17,7 +17,7 @@ use crate::sched::{SequenceId, StepPlan};
 pub(in super::super) struct Draw {
     id: SequenceId,
     /// `None` for the row of a drafted token, which is sampled from once the token is accepted.
-    sink: Option<Sink>,
+    pub(super) sink: Option<Sink>,
     token: Result<Option<u32>, ConstraintError>,
 }
 
