@@ -16,7 +16,7 @@ const TOKENS: [u32; 3] = [11, 12, 13];
 fn counts(engine: &Engine, first: u64) -> BTreeMap<String, f64> {
     // The bias leaves three tokens, and a text that repeats them has a draft at every token.
     let bias = TOKENS.map(|token| (token, 60.0)).into_iter().collect();
-    let sampling = Sampling { temperature: Some(1.0), logit_bias: bias, ..Sampling::default() };
+    let sampling = Sampling { temperature: Some(2.0), logit_bias: bias, ..Sampling::default() };
     let prompt = [11, 12, 11, 13, 12, 11, 12, 13, 13, 12, 12, 11, 11, 12];
     let requests: Vec<Request> = (first..first + ANSWERS)
         .map(|seed| Request {
@@ -70,11 +70,11 @@ fn sampled_answers_have_the_same_distribution() {
     let drafts = drafting.totals().lookup_drafts;
     println!("{drafts:?}");
     if speculates(&drafting) {
-        assert!(drafts.accepted > ANSWERS / 2 && drafts.accepted < drafts.drafted);
+        assert!(drafts.accepted > ANSWERS / 10 && drafts.accepted < drafts.drafted);
     }
     // The test can fail: a table that prefers one answer is another distribution.
     let mut other = without.clone();
     let first = *other.values().next().unwrap();
-    *other.values_mut().next().unwrap() = 2.0 * first + 100.0;
+    *other.values_mut().next().unwrap() = 2.0 * first + 400.0;
     assert!(chi_square(&other, &without).0 > limit);
 }

@@ -115,7 +115,7 @@ pub(crate) fn prompt(random: &mut StdRng, vocabulary: u32) -> Vec<u32> {
 fn two_thousand_prompts_have_the_same_greedy_text() {
     let mut random = StdRng::seed_from_u64(1);
     let requests: Vec<Request> =
-        (0..2_000).map(|_| Request::greedy(Input::Tokens(prompt(&mut random, 500)), 32)).collect();
+        (0..2_000).map(|_| Request::greedy(Input::Tokens(prompt(&mut random, 500)), 16)).collect();
     let options = EngineOptions { max_batch: 6, ..EngineOptions::default() };
     let rate = expect_same(&tiny(), options, &requests);
     println!("{:.1} % of the drafted tokens were accepted", 100.0 * rate);
