@@ -48,10 +48,8 @@ pub(super) struct Known<T> {
 
 impl<T> Known<T> {
     fn is(&self, name: &str, labels: &[&str]) -> bool {
-        let same = |(known, label): (&Box<str>, &&str)| **known == **label;
-        self.name == name
-            && self.labels.len() == labels.len()
-            && self.labels.iter().zip(labels).all(same)
+        let known = self.labels.iter().map(|label| &**label);
+        self.name == name && known.eq(labels.iter().copied())
     }
 }
 
