@@ -41,14 +41,14 @@ pub(crate) struct OpenFile {
 
 /// Attributes that change when a file is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileFingerprint {
+pub(crate) struct FileFingerprint {
     len: u64,
     /// `None` if the file system does not support it.
     modified: Option<SystemTime>,
 }
 
 impl FileFingerprint {
-    fn of(metadata: &Metadata) -> Self {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         Self { len: metadata.len(), modified: metadata.modified().ok() }
     }
 }

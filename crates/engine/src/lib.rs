@@ -31,6 +31,7 @@
 //! - [`safetensors`]: reads folders of safetensors and the JSON beside them; quantizes at load.
 //! - [`checkpoint`]: a model's files in either format, behind one type.
 //! - [`source`]: finds or downloads a model's files by its name; [`ModelFile`] is their location.
+//! - [`content`]: hashes of the contents of a model's files.
 //! - [`weights`]: loads a file's tensors as matrices for products.
 //! - [`vision`]: images and videos: pixels, patches, the towers that encode them, positions.
 //! - [`kv`]: keys and values of all sequences, in pages of fixed size.
@@ -79,6 +80,7 @@ pub mod batch;
 pub mod bench;
 pub mod checkpoint;
 mod constrain;
+pub mod content;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod error;

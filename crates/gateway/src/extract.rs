@@ -7,12 +7,13 @@ use std::sync::Arc;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures::future::LocalBoxFuture;
-use protocol::{Scope, TenantId, TraceContext};
+use protocol::{Reuse, Scope, TenantId, TraceContext};
 
 use crate::auth::{Access, Credential, Denied};
 use crate::limit_headers::Readings;
 use crate::middleware::{ClientAddress, Notes, RequestTrace};
 use crate::refusal::Refusal;
+use crate::reuse;
 use crate::state::State;
 
 /// A client that may read what its tenant owns.
@@ -39,6 +40,8 @@ pub(crate) struct Submitter {
     pub(crate) readings: Readings,
     /// The span of the request, of which its tasks are a part.
     pub(crate) trace: Option<TraceContext>,
+    /// Whether the answers of its tasks may come from the result cache.
+    pub(crate) reuse: Reuse,
 }
 
 impl Deref for Submitter {
@@ -88,7 +91,8 @@ impl FromRequest for Submitter {
             let readings = Readings::default();
             Notes::of(&mut request.extensions_mut()).readings = Some(readings.clone());
             let trace = RequestTrace::of_tasks(&request);
-            Ok(Self { caller, readings, trace })
+            let reuse = reuse::asked(request.headers());
+            Ok(Self { caller, readings, trace, reuse })
         })
     }
 }

@@ -34,6 +34,7 @@
 //! | `skill_requests`, `own_skills` | requests whose prompts skills write; rereads the operator's skills |
 //! | `submit`     | turns a validated request into a queued task |
 //! | `waiting`    | the wait of a request for the end of its task |
+//! | `reuse`      | what requests and responses say about the result cache |
 //! | `follow`     | follows a task: its events, its end |
 //! | `batches`    | processes batches: files of requests |
 //! | [`timetable`], [`periodic`] | the schedule of periodic tasks; submits them when they are due |
@@ -86,6 +87,7 @@ mod records;
 mod refusal;
 mod registry;
 mod replies;
+mod reuse;
 mod route;
 mod schemas;
 pub mod server;

@@ -52,6 +52,8 @@ pub struct Options {
     pub task_time_limit_s: u32,
     /// The retention time of results, in seconds (`RESULT_TTL`).
     pub result_ttl_s: u32,
+    /// Whether workers keep results for later tasks (`RESULT_CACHE`), whose size is a metric then.
+    pub result_cache: bool,
     /// Maximum and default number of failed attempts after which a task fails (`MAX_ATTEMPTS`).
     pub max_attempts: u32,
     /// Maximum number of waiting tasks per model (`MAX_QUEUE_SIZE`).
@@ -173,6 +175,7 @@ impl Options {
             max_new_tokens: 2048,
             task_time_limit_s: 120,
             result_ttl_s: 3600,
+            result_cache: false,
             max_attempts: 3,
             max_queue_size: 10_000,
             max_tenant_tasks: u64::MAX,
@@ -250,6 +253,7 @@ impl fmt::Debug for Options {
             .field("max_new_tokens", &self.max_new_tokens)
             .field("task_time_limit_s", &self.task_time_limit_s)
             .field("result_ttl_s", &self.result_ttl_s)
+            .field("result_cache", &self.result_cache)
             .field("max_attempts", &self.max_attempts)
             .field("max_queue_size", &self.max_queue_size)
             .field("max_tenant_tasks", &self.max_tenant_tasks)

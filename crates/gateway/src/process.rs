@@ -102,6 +102,7 @@ fn options(settings: &Settings) -> Options {
         max_new_tokens: settings.max_new_tokens,
         task_time_limit_s: seconds(settings.task_time_limit),
         result_ttl_s: seconds(settings.result_ttl),
+        result_cache: settings.result_cache,
         max_attempts: settings.max_attempts,
         max_queue_size: settings.max_queue_size,
         max_tenant_tasks: settings.max_tenant_tasks,

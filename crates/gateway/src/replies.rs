@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    Choice, Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, Sampling,
+    CacheStatus, Choice, Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, Sampling,
     SkillAnswer, TaskId, TaskSnapshot, TaskState, ToolCall,
 };
 use queue::{Submitted, TaskEnd};
@@ -174,6 +174,11 @@ pub(crate) enum ResultReply {
         #[serde(skip_serializing_if = "Sampling::is_empty")]
         #[schema(value_type = Object, required = false)]
         sampling_defaults: Box<Sampling>,
+        /// `hit` if the answer came from the result cache, `miss` if it was computed since it was not there; missing if
+        /// it was not searched.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>, nullable = false, example = "hit")]
+        cache: Option<CacheStatus>,
         /// What a skill repaired or left out of the answer; and requested features that are ignored, these only in
         /// the response of a submit that waited for the result.
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -231,6 +236,7 @@ impl ResultReply {
                     Choice { text, reasoning, tool_calls, finish_reason, stop_sequence, logprobs },
                 sampling_defaults,
                 skill,
+                cache,
                 ..
             }) => Self::Completed {
                 task_id,
@@ -248,6 +254,7 @@ impl ResultReply {
                 metrics: metrics.into(),
                 logprobs: logprobs.clone(),
                 sampling_defaults: Box::new(sampling_defaults.clone()),
+                cache: *cache,
                 warnings: skill.as_ref().map(|skill| skill.warnings.clone()).unwrap_or_default(),
             },
             Outcome::Failed(error) => Self::Error {

@@ -2,7 +2,7 @@
 //! no dialect.
 
 use actix_web::web;
-use protocol::{AnswerForm, BlobId, Task, TaskId, TaskKind, TenantId, TraceContext};
+use protocol::{AnswerForm, BlobId, Reuse, Task, TaskId, TaskKind, TenantId, TraceContext};
 use queue::{Bounds, Charge, Idempotency, SubmitOptions, Submitted};
 use service::metrics::table;
 use service::settings::Rate;
@@ -95,12 +95,19 @@ impl Prepared {
         caller: &Submitter,
         idempotency: Option<Idempotency>,
     ) -> Result<Accepted, Refusal> {
-        let mut accepted = self.queue(state, caller.access(), caller.trace, idempotency).await?;
+        let Self { order, charge, attached } = self;
+        let cause = Cause {
+            tenant: caller.access().owner.clone(),
+            id: TaskId::new(),
+            trace: caller.trace,
+            reuse: caller.reuse,
+        };
+        let mut accepted = submit_as(state, cause, order, idempotency, charge, attached).await?;
         caller.readings.set(std::mem::take(&mut accepted.submitted.readings));
         Ok(accepted)
     }
 
-    /// Queues the task like [`Self::submit`], without a client who sees the state of its limits.
+    /// Queues the task like [`Self::submit`], without a client.
     ///
     /// # Errors
     /// As [`submit_at`].
@@ -109,11 +116,11 @@ impl Prepared {
         state: &State,
         access: &Access,
         trace: Option<TraceContext>,
-        idempotency: Option<Idempotency>,
     ) -> Result<Accepted, Refusal> {
         let Self { order, charge, attached } = self;
-        let cause = Cause { tenant: access.owner.clone(), id: TaskId::new(), trace };
-        submit_as(state, cause, order, idempotency, charge, attached).await
+        let (tenant, reuse) = (access.owner.clone(), Reuse::Allowed);
+        let cause = Cause { tenant, id: TaskId::new(), trace, reuse };
+        submit_as(state, cause, order, None, charge, attached).await
     }
 }
 
@@ -125,6 +132,8 @@ pub(crate) struct Cause {
     pub(crate) id: TaskId,
     /// The span that the task is a part of.
     pub(crate) trace: Option<TraceContext>,
+    /// Whether its answer may come from the result cache.
+    pub(crate) reuse: Reuse,
 }
 
 /// Queues a task like [`submit`], under an id and for a charge. If there is one of that id, nothing changes. Its images
@@ -155,7 +164,7 @@ pub(crate) async fn submit_as(
         charge,
         step: queueing.step,
     };
-    let Cause { tenant, id, trace } = cause;
+    let Cause { tenant, id, trace, reuse } = cause;
     let task = Task {
         id,
         tenant,
@@ -177,6 +186,7 @@ pub(crate) async fn submit_as(
         metadata: queueing.metadata,
         webhook: order.webhook,
         skill: order.skill,
+        reuse,
         trace,
     };
     // From here on a task may have the images, even if no reply arrives.

@@ -11,6 +11,7 @@ use crate::follow::{self, Waited};
 use crate::hangup::ClientEnd;
 use crate::refusal::Refusal;
 use crate::replies::{ResultReply, StatusReply};
+use crate::reuse;
 use crate::state::State;
 use crate::submit::Accepted;
 use crate::validate;
@@ -75,7 +76,13 @@ impl Wait {
         let ended = self.for_end(state, request, submitted.task_id).await?;
         let answer = |response| self.head(response, &submitted);
         Ok(match ended.as_deref().and_then(ResultReply::of) {
-            Some(result) => answer(HttpResponse::Ok()).json(result.with_warnings(warnings)),
+            Some(result) => {
+                let mut response = answer(HttpResponse::Ok());
+                if let Some(status) = reuse::status(ended.as_deref()) {
+                    response.insert_header(status);
+                }
+                response.json(result.with_warnings(warnings))
+            }
             None => {
                 let status = StatusReply::submitted(&submitted);
                 answer(HttpResponse::Accepted()).json(status.with_warnings(warnings))

@@ -16,6 +16,7 @@
 //! | [`task`]    | [`Task`], a client's request: prompt, sampling, lane, limits |
 //! | [`state`]   | [`TaskState`] and its legal transitions |
 //! | [`outcome`] | [`Outcome`], the single recorded end of a task; [`TaskError`] and its [`ErrorType`]s |
+//! | [`reuse`]   | [`Reuse`], whether an answer may come from the result cache, and [`CacheStatus`], whether it did |
 //! | [`estimate`]| [`Estimate`], the position and the likely wait of a queued task |
 //! | [`snapshot`]| [`TaskSnapshot`], a task's current state, with a [`TaskSummary`]; [`Metrics`] derive from it |
 //! | [`event`]   | [`Event`], a numbered step in a task's life |
@@ -41,6 +42,7 @@ pub mod ids;
 pub mod key;
 pub mod outcome;
 pub mod record;
+pub mod reuse;
 pub mod skill;
 pub mod snapshot;
 pub mod state;
@@ -62,6 +64,7 @@ pub use ids::{
 pub use key::{ApiKey, KeyId, KeyLimits, Scope, UsageCounts, UsageRow};
 pub use outcome::{Choice, Completion, ErrorType, Outcome, TaskError};
 pub use record::RecordError;
+pub use reuse::{CacheStatus, Reuse};
 pub use skill::{SkillAnswer, SkillOutput, SkillUse, VisionFamily};
 pub use snapshot::{Metrics, TaskSnapshot, TaskSummary};
 pub use state::TaskState;

@@ -5,7 +5,7 @@ use std::fmt;
 use chat::{Embedding, FinishReason, Logprobs, Sampling, ToolCall, Usage};
 use serde::{Deserialize, Serialize};
 
-use crate::{SkillAnswer, TaskState};
+use crate::{CacheStatus, SkillAnswer, TaskState};
 
 /// How a task ended. Exactly one is recorded per task; the broker refuses a second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,12 +53,22 @@ impl Outcome {
         }
     }
 
-    /// Returns whether something was computed. If not, as for [`TaskKind::Count`](crate::TaskKind::Count), its
-    /// processing time says nothing about other tasks.
+    /// Returns whether something was computed. If not, as for [`TaskKind::Count`](crate::TaskKind::Count) or an answer
+    /// from the result cache, its processing time says nothing about other tasks.
     pub fn is_computed(&self) -> bool {
         let Self::Completed(completion) = self else { return true };
         let Completion { first, usage, embeddings, .. } = completion;
-        usage.completion_tokens > 0 || !first.text.is_empty() || !embeddings.is_empty()
+        let has_answer =
+            usage.completion_tokens > 0 || !first.text.is_empty() || !embeddings.is_empty();
+        has_answer && self.cache() != Some(CacheStatus::Hit)
+    }
+
+    /// Returns whether the answer came from the result cache; `None` if it was not searched.
+    pub fn cache(&self) -> Option<CacheStatus> {
+        match self {
+            Self::Completed(completion) => completion.cache,
+            Self::Failed(_) | Self::Cancelled { .. } => None,
+        }
     }
 
     /// Sets the tokens of prompt and answer.
@@ -92,6 +102,9 @@ pub struct Completion {
     /// What the task's skill made of the first answer, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skill: Option<SkillAnswer>,
+    /// Whether the answer came from the result cache; `None` if it was not searched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheStatus>,
 }
 
 /// An answer.

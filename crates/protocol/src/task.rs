@@ -6,7 +6,7 @@ use std::time::Duration;
 use chat::{Constraint, Message, ModelId, Part, Sampling, Tool, ToolChoice};
 use serde::{Deserialize, Serialize};
 
-use crate::{SkillUse, TaskId, TenantId, TraceContext, TraceId};
+use crate::{Reuse, SkillUse, TaskId, TenantId, TraceContext, TraceId};
 
 /// The unit of work. Immutable once submitted: state that changes is in the broker's own fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +65,9 @@ pub struct Task {
     /// How the answer is read, if a skill has written the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skill: Option<SkillUse>,
+    /// Whether its answer may come from the result cache.
+    #[serde(default, skip_serializing_if = "Reuse::is_allowed")]
+    pub reuse: Reuse,
     /// The span that caused the task, if it belongs to a trace.
     #[serde(default, rename = "traceparent", skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
@@ -377,6 +380,19 @@ mod tests {
         let own = task(r#""prompt":{"raw":"a"},"retry_backoff_s":0"#);
         assert_eq!((own.retry_backoff_s, own.retry_backoff()), (Some(0), Duration::ZERO));
         assert_eq!(record::decode::<Task>(&record::encode(&own).unwrap()).unwrap(), own);
+    }
+
+    #[test]
+    fn what_a_task_says_about_the_cache_is_stored_only_if_it_says_something() {
+        let plain = task(r#""prompt":{"raw":"a"}"#);
+        assert_eq!(plain.reuse, Reuse::Allowed);
+        assert!(!record::encode(&plain).unwrap().contains("reuse"));
+        for (name, reuse) in [("refresh", Reuse::Refresh), ("off", Reuse::Off)] {
+            let said = task(&format!(r#""prompt":{{"raw":"a"}},"reuse":"{name}""#));
+            assert_eq!(said.reuse, reuse);
+            let stored = record::encode(&said).unwrap();
+            assert_eq!(record::decode::<Task>(&stored).unwrap(), said, "{stored}");
+        }
     }
 
     #[test]

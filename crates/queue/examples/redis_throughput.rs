@@ -40,6 +40,7 @@ fn task() -> Task {
         metadata: Default::default(),
         webhook: None,
         skill: None,
+        reuse: Default::default(),
         trace: None,
     }
 }

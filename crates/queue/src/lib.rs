@@ -9,7 +9,7 @@
 //!
 //! | module       | contents |
 //! |--------------|----------|
-//! | [`Broker`], [`Operations`], [`Listing`], [`Webhooks`], [`Blobs`], [`BlobBytes`], [`Batches`], [`Metering`], [`PeriodicTasks`] (`contract/`) | the traits that every queue implements; their comments are the specification |
+//! | [`Broker`], [`Operations`], [`Listing`], [`Webhooks`], [`Blobs`], [`BlobBytes`], [`Batches`], [`Metering`], [`PeriodicTasks`], [`ResultCache`] (`contract/`) | the traits that every queue implements; their comments are the specification |
 //! | `submit.rs`  | [`SubmitOptions`]: when a task may start, deduplication, and the bounds of the queue |
 //! | [`redis`]    | [`RedisBroker`]: Streams and one Lua script per operation, for many machines |
 //! | [`sqlite`]   | [`SqliteBroker`]: a file, for one machine |

@@ -115,7 +115,8 @@ impl<C: Counter> Group<C> {
         figure(&mut self.queue_wait, line.queue_wait);
         figure(&mut self.processing_time, line.processing_time);
         figure(&mut self.total_time, line.total_time);
-        figure(&mut self.tokens_per_sec, line.tokens_per_sec);
+        // An answer from the result cache was not computed at this rate.
+        figure(&mut self.tokens_per_sec, line.tokens_per_sec.filter(|_| !line.is_cached));
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {

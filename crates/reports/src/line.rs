@@ -69,6 +69,8 @@ pub(crate) struct Line<'a> {
     pub(crate) model: Option<Text<'a>>,
     /// The owner of the API key, if the line names it.
     pub(crate) owner: Option<Text<'a>>,
+    /// Whether the answer came from the result cache.
+    pub(crate) is_cached: bool,
     /// The kind of the error, if the line names it.
     pub(crate) error_type: Option<Text<'a>>,
     /// The message of the error.
@@ -118,6 +120,7 @@ struct Fields<'a> {
     total_time: Option<u64>,
     model: Option<Text<'a>>,
     owner: Option<Text<'a>>,
+    result_cache: Option<Text<'a>>,
     error_type: Option<Text<'a>>,
     error_message: Option<Text<'a>>,
 }
@@ -161,6 +164,7 @@ pub(crate) fn parse<'a>(line: &'a [u8], clock: &mut Clock) -> Result<Line<'a>, M
         total_time: fields.total_time,
         model: fields.model,
         owner: fields.owner,
+        is_cached: fields.result_cache.is_some_and(|found| found.raw == b"hit"),
         error_type: fields.error_type,
         error_message: fields.error_message,
     })
@@ -178,6 +182,7 @@ impl<'a> Fields<'a> {
             b"status" => text(|fields| &mut fields.status),
             b"model" => text(|fields| &mut fields.model),
             b"owner" => text(|fields| &mut fields.owner),
+            b"result_cache" => text(|fields| &mut fields.result_cache),
             b"error_type" => text(|fields| &mut fields.error_type),
             b"error_message" => text(|fields| &mut fields.error_message),
             b"prompt_tokens" => number(&mut self.prompt_tokens, value, "prompt_tokens", whole),

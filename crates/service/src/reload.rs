@@ -176,6 +176,9 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "TASK_TIME_LIMIT": task_time_limit;
         "SYNC_SILENT_WAIT": silent_wait;
         "RESULT_TTL": result_ttl;
+        "RESULT_CACHE": result_cache;
+        "RESULT_CACHE_TTL": result_cache_ttl;
+        "RESULT_CACHE_MAX_BYTES": result_cache_max_bytes;
         "MAX_QUEUE_SIZE": max_queue_size;
         "MAX_TENANT_TASKS": max_tenant_tasks;
         "MAX_QUEUE_BYTES": max_queue_bytes;

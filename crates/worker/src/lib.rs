@@ -17,6 +17,7 @@
 //! | `attempt`   | runs one claimed task from start to outcome |
 //! | `answers`   | the attempt's answers, and how much of them the queue has acknowledged |
 //! | `answer`    | one answer: its text, parts and logprobs |
+//! | `results`   | the result cache: answers of tasks for later ones that ask for the same |
 //! | `measure`   | counts attempts, and reads the engines during a scrape |
 //! | `pulse`     | detects an engine that hangs, and stops engines |
 //! | `lease`     | renews a task's lease during the computation |
@@ -54,6 +55,7 @@ mod pull;
 mod pulse;
 mod refuse;
 mod report;
+mod results;
 mod running;
 mod translate;
 mod until;
@@ -68,7 +70,7 @@ use service::shutdown::CancellationToken;
 use service::{TaskLog, Traces};
 
 pub use models::Models;
-pub use options::Options;
+pub use options::{Options, ResultCacheOptions};
 
 /// The reason why a worker ended without being asked to.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
-use protocol::{ModelId, Outcome};
+use protocol::{ModelId, Outcome, Task};
 use queue::Claimed;
 use service::metrics::{Reading, Source, model, of_gpu, table};
 
@@ -46,6 +46,11 @@ pub(crate) fn inference(claimed: &Claimed, quantization: &str, took: Duration) {
 /// Counts images and videos that were encoded for a prompt.
 pub(crate) fn images_prepared(claimed: &Claimed, took: Duration) {
     table::IMAGE_PREPARATION.observe(&[label(claimed)], took.as_secs_f64());
+}
+
+/// Counts a search in the result cache.
+pub(crate) fn searched(task: &Task, result: &str) {
+    table::RESULT_CACHE_LOOKUPS.count(&[model(task.model.as_str()), result], 1);
 }
 
 /// Counts a load of a model.

@@ -20,6 +20,17 @@ pub struct Options {
     pub videos: VideoLimits,
     /// The folder of the commands that read answers of skills.
     pub skill_commands: Option<PathBuf>,
+    /// The result cache; `None` if it is off.
+    pub results: Option<ResultCacheOptions>,
+}
+
+/// How answers are kept for later tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResultCacheOptions {
+    /// How long each is kept.
+    pub ttl: Duration,
+    /// The maximum size of all together.
+    pub max_bytes: u64,
 }
 
 impl From<&Settings> for Options {
@@ -30,6 +41,10 @@ impl From<&Settings> for Options {
             images: ImageLimits { max_bytes: settings.max_image_bytes, ..ImageLimits::default() },
             videos: VideoLimits { max_bytes: settings.max_video_bytes, ..VideoLimits::default() },
             skill_commands: settings.skill_commands.clone(),
+            results: settings.result_cache.then_some(ResultCacheOptions {
+                ttl: settings.result_cache_ttl,
+                max_bytes: settings.result_cache_max_bytes,
+            }),
         }
     }
 }

@@ -313,6 +313,7 @@ mod tests {
                 metadata: Default::default(),
                 webhook: None,
                 skill: None,
+                reuse: Default::default(),
                 trace: None,
             };
             let request = request(&task, 0, vec![], &Sampling::default(), Instant::now());

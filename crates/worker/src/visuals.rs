@@ -9,7 +9,7 @@ use engine::vision::{Image, ImageLimits, Visual, decode};
 use futures::{StreamExt, TryStreamExt, stream};
 use media::video::{self, Programs, VideoLimits};
 use protocol::{BlobId, ErrorType, PixelLimits, Task, TaskError, VisualKind};
-use queue::{BlobStore, BrokerError, retry};
+use queue::{BlobStore, BrokerError, ContentHash, retry};
 use skills::marks::Picture;
 use tokio::sync::Semaphore;
 
@@ -108,6 +108,19 @@ impl VisualReader {
                 Err(TaskError { message, ..error }.about(what))
             }
         }
+    }
+
+    /// Returns the hashes of the images and videos of the task's prompt, by the names of their blobs. `None` if one is
+    /// missing, or they can't be read now.
+    pub(crate) async fn hashes(&self, task: &Task) -> Option<HashMap<String, ContentHash>> {
+        let mut hashes = HashMap::new();
+        for (_, name) in task.prompt.visuals() {
+            if !hashes.contains_key(name) {
+                let found = self.blobs.find(&task.tenant, name.parse().ok()?).await.ok()??;
+                hashes.insert(name.to_owned(), found.blob.hash);
+            }
+        }
+        Some(hashes)
     }
 
     async fn read_image(&self, engine: &Engine, task: &Task, name: &str) -> SeenAndSize {

@@ -33,3 +33,4 @@ pub use load::DevicePlan;
 pub use memory::MemoryPlan;
 pub use options::EngineOptions;
 pub use survey::Survey;
+pub(crate) use vision::beside as projector_beside;

@@ -276,7 +276,7 @@ fn refused(error: EncodeError) -> GenerateError {
 
 /// Returns the projector in the folder of a model's file: the only file whose name begins with `mmproj`, or, among
 /// several, none, since projectors of different models are often in one folder.
-fn beside(model: &Path) -> Option<PathBuf> {
+pub(crate) fn beside(model: &Path) -> Option<PathBuf> {
     let folder = model.parent().filter(|folder| !folder.as_os_str().is_empty());
     let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
     let mut found: Vec<PathBuf> = (entries.flatten().map(|entry| entry.path()))

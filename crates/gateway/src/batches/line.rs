@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ErrorType, Outcome, TaskId, TaskSnapshot};
+use protocol::{ErrorType, Outcome, Reuse, TaskId, TaskSnapshot};
 use queue::{Batch, BatchUsage, CancelReply};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
@@ -142,7 +142,8 @@ async fn submit(
             return Ok(Err(LineEnd::LeftOut(stop)));
         }
         let tenant = work.batch.request.tenant.clone();
-        let cause = Cause { tenant, id: task_id, trace: trace.context };
+        let reuse = Reuse::Allowed;
+        let cause = Cause { tenant, id: task_id, trace: trace.context, reuse };
         let charge = charge::of_batch(&work.batch.request, &work.state.options, order);
         let submitted = {
             let (state, order) = (&work.state, order.clone());

@@ -22,6 +22,7 @@ use crate::middleware::Notes;
 use crate::order::Order;
 use crate::refusal::Refusal;
 use crate::replies::StatusReply;
+use crate::reuse;
 use crate::state::State;
 use crate::submit::{Accepted, submit};
 use crate::validate;
@@ -53,6 +54,15 @@ impl Head {
     /// Starts a response with the headers.
     pub(crate) fn response(&self) -> HttpResponseBuilder {
         self.response_with(StatusCode::OK)
+    }
+
+    /// Starts a response with the results of these tasks.
+    fn ended(&self, ended: &[TaskSnapshot]) -> HttpResponseBuilder {
+        let mut head = self.response();
+        if let Some(status) = reuse::status(ended) {
+            head.insert_header(status);
+        }
+        head
     }
 
     fn response_with(&self, status: StatusCode) -> HttpResponseBuilder {
@@ -203,7 +213,7 @@ impl Call {
         let patience = self.state.options.silent_wait;
         if self.have_ended(patience).await? {
             let body = render(&self.ended)?;
-            return Ok(self.head.response().json(body));
+            return Ok(self.head.ended(&self.ended).json(body));
         }
         Ok(self
             .head
@@ -228,8 +238,9 @@ impl Call {
         let task_id = self.task_id;
         let waited = for_end(&self.state, &self.client, task_id, patience).await?;
         if let Waited::Ended(snapshot) = waited {
-            let body = render(&[*snapshot])?;
-            let mut response = self.head.response();
+            let ended = [*snapshot];
+            let body = render(&ended)?;
+            let mut response = self.head.ended(&ended);
             return Ok(response.insert_header((PREFERENCE_APPLIED, applied)).json(body));
         }
         Ok(self

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use protocol::{Lane, WorkerReport, WorkerStatus};
-use queue::{BrokerError, Overview};
+use queue::{BrokerError, Overview, ResultCacheSize};
 use service::metrics::{Definition, OTHER, Reading, Source, model, of_gpu, table};
 use tokio::sync::Mutex;
 
@@ -48,6 +48,8 @@ async fn read(state: &State) -> Vec<Reading> {
 pub(super) struct Queues {
     pub(super) overview: Overview,
     pub(super) workers: Arc<[WorkerReport]>,
+    /// The size of the result cache, if it is on.
+    results: Option<ResultCacheSize>,
     /// The models that are configured or served.
     known: BTreeSet<String>,
 }
@@ -57,9 +59,13 @@ impl Queues {
     pub(super) async fn read(state: &State) -> Option<Self> {
         let asked = async {
             let overview = state.broker.overview().await?;
-            Ok::<_, BrokerError>((overview, state.registry.try_workers().await?))
+            let results = match state.options.result_cache {
+                true => Some(state.broker.result_cache_size().await?),
+                false => None,
+            };
+            Ok::<_, BrokerError>((overview, results, state.registry.try_workers().await?))
         };
-        let (overview, workers) = match tokio::time::timeout(PATIENCE, asked).await {
+        let (overview, results, workers) = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(read)) => read,
             Ok(Err(error)) => {
                 tracing::debug!(target: "gateway.metrics", "the queue can't be read: {error}");
@@ -71,7 +77,7 @@ impl Queues {
         let configured = std::iter::once(&options.default_model).chain(&options.known_models);
         let served = workers.iter().flat_map(WorkerReport::serves);
         let known = configured.chain(served).map(|model| model.as_str().to_owned()).collect();
-        Some(Self { overview, workers, known })
+        Some(Self { overview, workers, results, known })
     }
 
     /// Returns a model's label: its name, or [`OTHER`] for models that nobody serves, whose number has no bound.
@@ -82,12 +88,16 @@ impl Queues {
 
 /// Returns the readings. Models that are not known are summed up in one label.
 fn readings(queues: &Queues) -> Vec<Reading> {
-    let Queues { overview, workers, .. } = queues;
+    let Queues { overview, workers, results, .. } = queues;
     let mut sums = Sums::default();
     sums.add(&table::QUEUE_UP, [], 1.0);
     sums.add(&table::QUEUED_BYTES, [], overview.queued_bytes as f64);
     sums.add(&table::DEAD_LETTERS, [], overview.dead_letters as f64);
     sums.add(&table::WEBHOOKS_PENDING, [], overview.webhooks_pending as f64);
+    if let Some(ResultCacheSize { entries, bytes }) = results {
+        sums.add(&table::RESULT_CACHE_ENTRIES, [], *entries as f64);
+        sums.add(&table::RESULT_CACHE_BYTES, [], *bytes as f64);
+    }
     for queue in &overview.queues {
         let model = queues.label(queue.model.as_str());
         for (lane, count) in Lane::ALL.into_iter().zip(queue.queued) {

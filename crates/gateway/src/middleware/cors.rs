@@ -12,7 +12,7 @@ use service::settings::Origins;
 const MAX_AGE_S: usize = 7200;
 
 /// The headers of answers that scripts may read, beyond those that they always may.
-const EXPOSED: [&str; 32] = [
+const EXPOSED: [&str; 33] = [
     "allow",
     "anthropic-ratelimit-requests-limit",
     "anthropic-ratelimit-requests-remaining",
@@ -33,6 +33,7 @@ const EXPOSED: [&str; 32] = [
     "retry-after-ms",
     "server-timing",
     "www-authenticate",
+    "x-cache",
     "x-queue-eta",
     "x-queue-position",
     "x-ratelimit-limit-requests",

@@ -54,7 +54,7 @@ pub(super) async fn submit(
     let order = order(state, entry, occurrence, step).await?;
     let prepared = submit::prepare(None, state, access, order).await?;
     let trace = OwnTrace::begin(&state.options.traces, "gateway.periodic", "periodic task");
-    let accepted = prepared.queue(state, access, trace.context, None).await?;
+    let accepted = prepared.queue(state, access, trace.context).await?;
     trace.submitted(accepted.submitted.task_id);
     Ok(accepted.submitted.task_id)
 }

@@ -14,9 +14,10 @@ use queue::watch::{CancelFeed, Watch};
 use queue::{
     Batch, BatchList, BatchPage, BatchStep, Batches, Blob, BlobBytes, BlobList, BlobPage,
     BlobPlace, BlobRecord, BlobUpload, Blobs, Broker, BrokerError, CancelReply, Claimant, Claimed,
-    DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, KeyHash, Keys, Lease, LeaseState,
+    ContentHash, DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, KeyHash, Keys, Lease, LeaseState,
     Listing, Meter, Metering, NewBatch, Notice, Operations, Overview, PeriodicId, PeriodicStep,
-    PeriodicTasks, Purge, Reading, Reaped, Release, Reserved, Room, StoredKey, StoredPeriodic,
+    PeriodicTasks, Purge, Reading, Reaped, Release, Reserved, ResultCache,
+    ResultCacheSize, Room, StoredKey, StoredPeriodic,
     SubmitOptions, Submitted, TaskCursor, TaskFilter, TaskPage, Tried, Unlogged, UsageQuery,
     Verdict, Wanted, WebhookReport, Webhooks, WorkerOrders,
 };
@@ -299,6 +300,31 @@ impl PeriodicTasks for FaultyBroker {
     async fn forget_periodic(&self, id: &PeriodicId) -> Answer<()> {
         self.feel().await?;
         self.inner.forget_periodic(id).await
+    }
+}
+
+#[async_trait]
+impl ResultCache for FaultyBroker {
+    async fn cached_result(&self, tenant: &TenantId, key: ContentHash) -> Answer<Option<String>> {
+        self.feel().await?;
+        self.inner.cached_result(tenant, key).await
+    }
+
+    async fn cache_result(
+        &self,
+        tenant: &TenantId,
+        key: ContentHash,
+        text: &str,
+        ttl: Duration,
+        max_bytes: u64,
+    ) -> Answer<()> {
+        self.feel().await?;
+        self.inner.cache_result(tenant, key, text, ttl, max_bytes).await
+    }
+
+    async fn result_cache_size(&self) -> Answer<ResultCacheSize> {
+        self.feel().await?;
+        self.inner.result_cache_size().await
     }
 }
 

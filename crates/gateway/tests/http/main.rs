@@ -52,6 +52,7 @@ mod refusals;
 mod reloading;
 mod replicate;
 mod respond_async;
+mod reuse;
 mod rig;
 mod runpod;
 mod schedule;

@@ -11,7 +11,7 @@ use protocol::{
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Batches, Blobs, BrokerError, CancelReply, Claimant, Claimed, Fitness, Keys, Lease, LeaseState,
-    Listing, Metering, Operations, PeriodicTasks, Reaped, Release, Room, SubmitOptions, Submitted,
+    Listing, Metering, Operations, PeriodicTasks, Reaped, Release, ResultCache, Room, SubmitOptions, Submitted,
     Unlogged, Webhooks, WorkerOrders,
 };
 
@@ -30,6 +30,7 @@ pub trait Broker:
     + Keys
     + Metering
     + PeriodicTasks
+    + ResultCache
     + Send
     + Sync
     + 'static

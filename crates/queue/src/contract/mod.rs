@@ -17,6 +17,7 @@ mod listing;
 mod metering;
 mod operations;
 mod periodic;
+mod result_cache;
 mod webhooks;
 
 pub use batches::{
@@ -49,6 +50,7 @@ pub use periodic::{
     PeriodicId, PeriodicRun, PeriodicState, PeriodicStep, PeriodicTasks, PeriodicTrouble,
     StoredPeriodic,
 };
+pub use result_cache::{RESULT_OVERHEAD, ResultCache, ResultCacheSize};
 pub use webhooks::{
     Content, Delivery, MAX_TRIES_KEPT, Notice, TaskEnd, Tried, TryResult, Verdict,
     WEBHOOK_REPORT_TTL, WebhookReport, WebhookState, Webhooks,

@@ -156,6 +156,11 @@ impl Keys {
         format!("{}periodic", self.base)
     }
 
+    /// Text: a result for later tasks of a tenant. (`scripts/lib/results.lua` lists the keys of their records.)
+    pub(crate) fn result(&self, key: &str, tenant: &TenantId) -> String {
+        format!("{}result:{key} {tenant}", self.base)
+    }
+
     /// Channel: ids of tasks that changed.
     pub(crate) fn changed(&self) -> String {
         format!("{}changed", self.base)

@@ -18,6 +18,7 @@
 //! | `webhooks.rs`, `hook.rs` | the deliverers' side; the stored form of a webhook |
 //! | `batches.rs` | records of batches |
 //! | `periodic.rs` | states of periodic tasks |
+//! | `result_cache.rs` | results for later tasks |
 //! | `metering.rs`, `charge.rs` | limits and usage; the texts of charges |
 //! | `managed_keys.rs` | managed API keys, and the secrets of their owners |
 //! | `blobs.rs`, `chunks.rs` | records of blobs; their bytes |
@@ -63,6 +64,7 @@ mod read;
 mod reap;
 mod reply;
 mod requests;
+mod result_cache;
 mod rights;
 mod scripts;
 mod sentinel_url;

@@ -103,6 +103,8 @@ scripts! {
     owner_secret: "allow-oom" [],
     periodic_tasks: "no-writes" [],
     step_periodic: "" [periodic],
+    cache_result: "" [results],
+    result_cache_size: "allow-oom" [results],
 }
 
 impl Scripts {

@@ -17,6 +17,7 @@
 //! | `meters.rs`, `metering.rs` | levels of limits on use; usage |
 //! | `blobs.rs`, `batches.rs` | records of blobs; of batches |
 //! | `periodic.rs` | states of periodic tasks |
+//! | `result_cache.rs` | results for later tasks |
 //! | `managed_keys.rs` | managed API keys, and the secrets of their owners |
 //! | `reap_hold.rs`, `clock.rs` | holding back reapers; handling clock steps |
 //! | `files.rs`   | checks that the file still exists and the disk has space |
@@ -45,6 +46,7 @@ mod periodic;
 mod read;
 mod reap;
 mod reap_hold;
+mod result_cache;
 mod schema;
 mod store;
 mod submit;

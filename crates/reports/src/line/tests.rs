@@ -24,6 +24,10 @@ fn lines_of_the_contract_are_parsed() {
     assert_eq!((line.cached_tokens, line.model.unwrap().raw), (Some(32), &b"Qwen/Qwen3"[..]));
     assert_eq!(&*line.owner.unwrap().decode(), "ab12");
 
+    assert!(!line.is_cached);
+    let cached = format!("{SUCCESS} cached_tokens=50 model=a owner=b result_cache=hit");
+    assert!(read(&cached).unwrap().is_cached);
+
     let line = read("[2025-11-21 15:31:12] task_id=0193 status=error error_message=\"CUDA out of memory\" queue_wait=0.50s processing_time=3.20s total_time=3.70s").unwrap();
     assert_eq!(&*line.error_message.unwrap().decode(), "CUDA out of memory");
     assert_eq!((line.status, line.total_time), (Status::Error, Some(370)));

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use protocol::{Metrics, ModelId, Outcome, TaskError, TaskId, TenantId, TraceId};
+use protocol::{CacheStatus, Metrics, ModelId, Outcome, TaskError, TaskId, TenantId, TraceId};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -29,7 +29,8 @@ pub(super) struct LoggedTask<'a> {
 }
 
 /// Formats one line of `llm_requests.log`, with its line end. New fields may only be appended at
-/// the end. With `details` it ends with the model, the owner and, of a failed task, the kind of error.
+/// the end. With `details` the model, the owner and, of a failed task, the kind of error follow. The last field says
+/// whether the answer came from the result cache.
 pub(super) fn request_line(
     at: OffsetDateTime,
     task: &LoggedTask<'_>,
@@ -59,6 +60,10 @@ pub(super) fn request_line(
         Outcome::Failed(_) | Outcome::Cancelled { .. } => Ok(()),
     })
     .and_then(|()| if details { write_details(&mut line, task, outcome) } else { Ok(()) })
+    .and_then(|()| match outcome.cache() {
+        Some(CacheStatus::Hit) => write!(line, " result_cache=hit"),
+        Some(CacheStatus::Miss) | None => Ok(()),
+    })
     .and_then(|()| writeln!(line))
     .expect("writing to a String can't fail");
     line

@@ -65,6 +65,8 @@ table! {
     QUEUED_BYTES = "queued_bytes" Gauge, BYTES, [], "size of all queued tasks";
     DEAD_LETTERS = "dead_letters" Gauge, None, [], "dead letters that wait for an operator";
     WEBHOOKS_PENDING = "webhooks_pending" Gauge, None, [], "webhooks that are neither delivered nor given up";
+    RESULT_CACHE_ENTRIES = "result_cache_entries" Gauge, None, [], "results that are kept for later tasks, if RESULT_CACHE is on";
+    RESULT_CACHE_BYTES = "result_cache_bytes" Gauge, BYTES, [], "size of these results";
     WORKERS = "workers" Gauge, None, ["model", "state"], "live workers that serve a model: loading, loaded, unloading, unloaded or failed, or draining or deaf";
 
     // Gateway and worker.
@@ -80,6 +82,7 @@ table! {
     INTER_TOKEN = "inter_token_seconds" Histogram(TOKEN), SECONDS, ["model"], "average time between two tokens of a completed answer, after its first text";
     IMAGE_PREPARATION = "image_preparation_seconds" Histogram(TASK), SECONDS, ["model"], "time to encode the images and videos of a prompt, with the wait for the encoder";
     TOKENS = "tokens_total" Counter, None, ["model", "kind"], "tokens of ended tasks: prompt (with the cached), cached, completion (with the reasoning) or reasoning";
+    RESULT_CACHE_LOOKUPS = "result_cache_lookups_total" Counter, None, ["model", "result"], "searches in the result cache: hit, miss, or error (it could not be asked)";
     MODEL_LOAD_TIME = "model_load_time_seconds" Histogram(LOAD), SECONDS, ["model_name"], "time to load a model";
     ENGINE_STEPS = "engine_steps_total" Counter, None, ["model"], "steps of the engine that computed tokens";
     ENGINE_BUSY = "engine_busy_seconds" Gauge, SECONDS, ["model"], "time that the engine has spent in these steps since it was loaded: divided by their number, the time of a step";

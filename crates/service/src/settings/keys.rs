@@ -201,6 +201,21 @@ pub const KEYS: &[Key] = &[
     ),
     key("RESULT_TTL", Some("3600"), "seconds that a result is kept after its task ended, 1 to 2592000"),
     key(
+        "RESULT_CACHE",
+        Some("off"),
+        "on or off: whether workers answer a task from the result of an earlier one of the same API key that asked for the same; only tasks of temperature 0 or with a seed",
+    ),
+    key(
+        "RESULT_CACHE_TTL",
+        Some("3600"),
+        "seconds that a result is kept for later tasks, 1 to 2592000",
+    ),
+    key(
+        "RESULT_CACHE_MAX_BYTES",
+        Some("67108864"),
+        "bytes of all results that are kept for later tasks together, 65536 to 1099511627776",
+    ),
+    key(
         "MAX_QUEUE_SIZE",
         Some("10000"),
         "largest number of queued tasks of one model; further submits get 429, 1 to 10000000",

@@ -60,7 +60,7 @@ pub use rate::Rate;
 pub use traces::{TraceSampler, TraceSettings};
 pub use values::{
     BatchSize, BlobLocation, Device, ImageDownload, JwtSettings, LogFormat, LoraAdapter,
-    Quantization, QueueLocation, Secret, Speculation, fresh_key,
+    Quantization, QueueLocation, Secret, Speculation, Switch, fresh_key,
 };
 
 /// All settings. See `docs/CONFIGURATION.md`.
@@ -135,6 +135,12 @@ pub struct Settings {
     pub task_time_limit: Duration,
     /// `RESULT_TTL`: retention time of results.
     pub result_ttl: Duration,
+    /// `RESULT_CACHE`: answers tasks from the results of earlier ones.
+    pub result_cache: bool,
+    /// `RESULT_CACHE_TTL`: how long a result is kept for later tasks.
+    pub result_cache_ttl: Duration,
+    /// `RESULT_CACHE_MAX_BYTES`: maximum size of the results that are kept for later tasks.
+    pub result_cache_max_bytes: u64,
     /// `MAX_QUEUE_SIZE`: maximum number of waiting tasks per model.
     pub max_queue_size: u64,
     /// `MAX_TENANT_TASKS`: maximum number of waiting tasks per key.

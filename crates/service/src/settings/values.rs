@@ -159,6 +159,23 @@ impl FromStr for Speculation {
     }
 }
 
+/// Whether a feature is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switch(pub bool);
+
+impl FromStr for Switch {
+    type Err = ();
+
+    /// Parses `on` or `off`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "on" => Ok(Self(true)),
+            "off" => Ok(Self(false)),
+            _ => Err(()),
+        }
+    }
+}
+
 /// Whether the gateway downloads the images that requests name by URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageDownload {

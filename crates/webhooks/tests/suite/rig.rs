@@ -158,6 +158,7 @@ fn task(tenant: TenantId, url: &str) -> Task {
         metadata: BTreeMap::from([("order".into(), "17".into())]),
         webhook: Some(Webhook { url: url.into(), form: Default::default() }),
         skill: None,
+        reuse: Default::default(),
         trace: None,
     }
 }

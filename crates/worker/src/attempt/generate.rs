@@ -7,13 +7,14 @@ use std::time::Duration;
 use chat::Usage;
 use engine::api::{Finished, Progress, Request, StopReason};
 use engine::{Engine, Generation};
-use protocol::{Choice, Completion, Outcome};
+use protocol::Outcome;
 
 use super::prepare::{self, GivenUp, Prepared};
 use super::verdict::{Verdict, failed};
-use super::{Attempt, End, publish, skill};
+use super::{Attempt, End, cached, form, publish, skill};
 use crate::answers::Answers;
 use crate::measure::Pace;
+use crate::results::Searched;
 use crate::translate;
 
 /// The interval at which generated text is published.
@@ -29,13 +30,29 @@ pub(super) async fn run(
     let submit = |engine: &Engine, requests: &[Request], given_up: GivenUp<'_>| {
         requests.iter().map(|request| engine.submit_unless(request, given_up)).collect()
     };
+    let slot = match cached::search(attempt, adapter.as_deref()).await {
+        Some(Searched::Found(found)) => {
+            if let Some(verdict) = cached::answer(attempt, *found, answers) {
+                return read_by_skill(attempt, adapter, answers, verdict).await;
+            }
+            None
+        }
+        Some(Searched::Nothing(slot)) => Some(slot),
+        None => None,
+    };
     let Prepared { submitted, pictures } = match prepare::run(attempt, adapter, submit).await {
         Ok(prepared) => prepared,
         Err(end) => return end,
     };
     attempt.phases.submitted();
-    let (verdict, end) = follow(attempt, submitted, answers).await;
+    let start = submitted.first().map(Generation::answer_start);
+    let (mut verdict, end) = follow(attempt, submitted, answers).await;
     attempt.phases.generated();
+    if let (Verdict::Finish(Outcome::Completed(completion)), Some(slot), Some(start)) =
+        (&mut verdict, slot, start)
+    {
+        cached::keep(attempt, slot, start, completion, answers).await;
+    }
     match verdict {
         Verdict::Finish(Outcome::Completed(completion)) if attempt.claimed.task.skill.is_some() => {
             // Readers have all text before it is read.
@@ -43,6 +60,25 @@ pub(super) async fn run(
             skill::run(attempt, &pictures, completion).await
         }
         verdict => (verdict, end),
+    }
+}
+
+/// Lets the task's skill, if it has one, read an answer from the result cache. It needs the sizes of the images.
+async fn read_by_skill(
+    attempt: &Attempt<'_>,
+    adapter: Option<String>,
+    answers: &mut Answers,
+    verdict: Verdict,
+) -> (Verdict, End) {
+    match verdict {
+        Verdict::Finish(Outcome::Completed(completion)) if attempt.claimed.task.skill.is_some() => {
+            publish::flush(attempt.worker, attempt.claimed, answers).await;
+            match prepare::run(attempt, adapter, |_, _, _| Ok(())).await {
+                Ok(Prepared { pictures, .. }) => skill::run(attempt, &pictures, completion).await,
+                Err(end) => end,
+            }
+        }
+        verdict => (verdict, End::Settled),
     }
 }
 
@@ -55,14 +91,7 @@ async fn follow(
     let Attempt { worker, engine, claimed, .. } = *attempt;
     let echo = translate::echo(&claimed.task, engine.tokenizer());
     for (index, generation) in generations.iter().enumerate() {
-        if let Some(format) = translate::parts(&claimed.task.form, generation.answer_start()) {
-            answers.choice(index).start_splitting(
-                format,
-                &claimed.task.form.tools,
-                claimed.task.id,
-                index,
-            );
-        }
+        form::begin(attempt, answers, index, generation.answer_start());
         if let Some(prompt) = &echo {
             answers.choice(index).push(prompt, Vec::new());
         }
@@ -136,31 +165,18 @@ fn usage_of(generations: &[Generation]) -> Usage {
 
 /// Decides about generations that all have ended.
 fn verdict_of(attempt: &Attempt<'_>, answers: &mut Answers, ends: &[Option<Finished>]) -> Verdict {
-    let Attempt { engine, claimed, .. } = *attempt;
-    let sampling = &claimed.task.sampling;
     let finished = || ends.iter().flatten();
     if finished().any(|end| end.reason == StopReason::Cancelled) {
         return Verdict::Finish(Outcome::CANCELLED);
     }
-    let choice = |(index, end): (usize, &Finished)| {
-        let answer = answers.choice(index);
-        let logprobs = sampling.logprobs.map(|_| answer.logprobs().clone());
-        let finish_reason = translate::finish_reason(end.reason)?;
-        let (text, parts, stop) = (answer.text(), answer.parts(), end.stop.clone());
-        Some(translate::choice(text, logprobs, parts, finish_reason, stop))
-    };
-    let choices: Option<Vec<Choice>> = finished().enumerate().map(choice).collect();
-    Verdict::Finish(match choices {
-        Some(mut choices) if !choices.is_empty() => Outcome::Completed(Completion {
-            first: choices.remove(0),
-            further: choices,
-            sampling_defaults: sampling.used_of(engine.sampling_defaults()),
-            ..Completion::default()
-        }),
-        _ => {
+    let end = |end: &Finished| Some((translate::finish_reason(end.reason)?, end.stop.clone()));
+    let whole: Option<Vec<_>> = finished().map(end).collect();
+    Verdict::Finish(match whole.and_then(|ends| form::completion(attempt, answers, ends)) {
+        Some(completion) => Outcome::Completed(completion),
+        None => {
             let tokens: usize = finished().map(|end| end.completion_tokens).sum();
             let progress = format!("{tokens} tokens: ask for fewer tokens");
-            Outcome::Failed(translate::out_of_time(&claimed.task, &progress))
+            Outcome::Failed(translate::out_of_time(&attempt.claimed.task, &progress))
         }
     })
 }

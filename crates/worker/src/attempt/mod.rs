@@ -4,6 +4,8 @@
 //! |------------|--------------|
 //! | `prepare`  | reads the prompt's images, and gives the prompt to the engine |
 //! | `generate` | generates the answers to a prompt |
+//! | `cached`   | answers from the result cache, and stores answers there |
+//! | `form`     | the form of answers: their parts, and the completion |
 //! | `skill`    | reads the answer as the task's skill says, and draws on its images |
 //! | `count`    | counts the tokens of a prompt |
 //! | `embed`    | computes the embeddings of inputs |
@@ -12,8 +14,10 @@
 //! | `publish`  | publishes generated text |
 //! | `phases`   | notes when the steps of an attempt begin and end |
 
+mod cached;
 mod count;
 mod embed;
+mod form;
 mod generate;
 mod phases;
 mod prepare;
@@ -26,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use engine::Engine;
 use engine::api::GenerateError;
-use protocol::{ModelId, Outcome, TaskError, TaskKind, TraceId};
+use protocol::{CacheStatus, ModelId, Outcome, TaskError, TaskKind, TraceId};
 use queue::{Claimed, Release};
 use service::shutdown::CancellationToken;
 use service::traces::AttemptEnd;
@@ -117,7 +121,9 @@ pub(crate) async fn run(
             embed::run(&attempt, inputs, *dimensions).await
         }
     };
-    if let Verdict::Finish(Outcome::Completed(_)) = &verdict {
+    if let Verdict::Finish(outcome @ Outcome::Completed(_)) = &verdict
+        && outcome.cache() != Some(CacheStatus::Hit)
+    {
         measure::inference(&claimed, &engine.info().quantization, began.elapsed());
     }
     // An engine that does not react may still be computing, so its slot stays taken.

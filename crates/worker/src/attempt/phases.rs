@@ -8,6 +8,8 @@ use service::traces::Step;
 /// The times of an attempt's steps. Each is set once.
 #[derive(Debug, Default)]
 pub(super) struct Phases {
+    /// The search in the result cache, if it found the answer.
+    search: OnceLock<(Instant, Instant)>,
     encoding: OnceLock<(Instant, Instant)>,
     submitted: OnceLock<Instant>,
     first_text: OnceLock<Instant>,
@@ -15,6 +17,11 @@ pub(super) struct Phases {
 }
 
 impl Phases {
+    /// Notes that the answer was found in the result cache, from `began` to now.
+    pub(super) fn found(&self, began: Instant) {
+        let _ = self.search.set((began, Instant::now()));
+    }
+
     /// Notes that images were encoded, from `began` to now.
     pub(super) fn encoded(&self, began: Instant) {
         let _ = self.encoding.set((began, Instant::now()));
@@ -41,8 +48,11 @@ impl Phases {
             let after = |at: Instant| at.saturating_duration_since(began);
             Step { name, from: after(from), to: after(to).max(after(from)) }
         };
-        let mut steps: Vec<Step> =
-            self.encoding.get().map(|(from, to)| step("encode", *from, *to)).into_iter().collect();
+        let whole = [("cache", &self.search), ("encode", &self.encoding)];
+        let ended = |(name, times): (_, &OnceLock<(Instant, Instant)>)| {
+            times.get().map(|(from, to)| step(name, *from, *to))
+        };
+        let mut steps: Vec<Step> = whole.into_iter().filter_map(ended).collect();
         if let (Some(submitted), Some(generated)) = (self.submitted.get(), self.generated.get()) {
             let first_text = self.first_text.get();
             steps.push(step("prefill", *submitted, *first_text.unwrap_or(generated)));
@@ -85,6 +95,16 @@ mod tests {
         assert!(named(&steps).iter().all(|(_, took)| *took >= SPAN), "{steps:?}");
         assert_eq!(steps[0].from, Duration::ZERO);
         assert_eq!(steps[1].to, steps[2].from);
+    }
+
+    #[test]
+    fn an_answer_from_the_cache_has_one_step() {
+        let began = Instant::now();
+        let phases = Phases::default();
+        std::thread::sleep(SPAN);
+        phases.found(began);
+        let steps = named(&phases.steps(began));
+        assert!(matches!(steps[..], [("cache", took)] if took >= SPAN), "{steps:?}");
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! | module   | what it does |
 //! |----------|--------------|
 //! | `load`   | finds, downloads and loads a model |
+//! | `identity` | hashes the files of a loaded model |
 //! | `memory` | divides the memory among the models, once; pure |
 
+mod identity;
 mod load;
 mod memory;
 
@@ -12,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use engine::content::ContentFiles;
 use engine::source::SourceError;
 use engine::system::GpuUse;
 use engine::{Engine, EngineOptions, LoadError, ModelFile, Survey};
@@ -21,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::{measure, translate};
 
+pub(crate) use identity::Identity;
 pub use load::source_options;
 
 /// The reason why the models cannot be served.
@@ -84,6 +88,10 @@ pub(crate) struct Served {
     /// One permit per task that it can run at once.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) place: Mutex<Place>,
+    /// Whether its files are hashed, for the result cache.
+    is_hashed: bool,
+    /// Its files as they were before the latest load.
+    files: Mutex<Option<ContentFiles>>,
 }
 
 /// The state of a model.
@@ -101,6 +109,8 @@ pub(crate) struct Place {
     pub(crate) asked: Instant,
     /// The reason why its latest load failed, if it did.
     pub(crate) problem: Option<TaskError>,
+    /// What its files contained when it was loaded.
+    pub(crate) identity: Identity,
 }
 
 impl Models {
@@ -148,7 +158,9 @@ impl Models {
                 if counts_itself { options.kv_tokens } else { Some(share.tokens.max(2)) };
             let options = EngineOptions { kv_tokens, ..options };
             let capacity = survey.batch_within(share.tokens);
-            Arc::new(Served::new(id, file, options, survey.quantization, share.bytes, capacity))
+            let served =
+                Served::new(id, file, options, survey.quantization, share.bytes, capacity);
+            Arc::new(Served { is_hashed: settings.result_cache, ..served })
         });
         let mut models = Self {
             served: served.collect(),
@@ -220,6 +232,7 @@ impl Served {
             used: now,
             asked: now,
             problem: None,
+            identity: Identity::default(),
         };
         Self {
             id,
@@ -232,6 +245,8 @@ impl Served {
             family: OnceLock::new(),
             slots,
             place: Mutex::new(place),
+            is_hashed: false,
+            files: Mutex::default(),
         }
     }
 
@@ -302,6 +317,11 @@ impl Served {
     /// Loads it on the current thread, and returns the engine and the load time.
     pub(crate) fn load(&self) -> Result<(Engine, Duration), LoadError> {
         let began = Instant::now();
+        if self.is_hashed {
+            let files = ContentFiles::of(&self.file, &self.options);
+            let files = files.inspect_err(|error| identity::unknown(&self.id, error));
+            *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files.ok();
+        }
         Ok((load::start(&self.id, &self.file, &self.options)?, began.elapsed()))
     }
 
@@ -312,6 +332,8 @@ impl Served {
         let context = u32::try_from(engine.info().context_length).unwrap_or(u32::MAX);
         self.context_length.get_or_init(|| context);
         self.family.get_or_init(|| engine.vision_family().map(translate::family));
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let identity = files.map(|files| Identity::of(&self.id, files)).unwrap_or_default();
         let now = Instant::now();
         *self.place() = Place {
             state: ModelState::Loaded,
@@ -321,6 +343,7 @@ impl Served {
             used: now,
             asked: now,
             problem: None,
+            identity,
         };
     }
 

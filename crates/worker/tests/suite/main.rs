@@ -9,6 +9,7 @@ mod embeddings;
 mod images;
 mod library;
 mod processes;
+mod results;
 mod rig;
 mod skills;
 mod tower;

@@ -88,6 +88,7 @@ impl Fleet {
             metadata: Default::default(),
             webhook: None,
             skill: None,
+            reuse: Default::default(),
             trace: None,
         }
     }

@@ -106,6 +106,7 @@ impl Rig {
             metadata: Default::default(),
             webhook: None,
             skill: None,
+            reuse: Default::default(),
             trace: None,
         }
     }

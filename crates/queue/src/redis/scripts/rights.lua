@@ -25,7 +25,7 @@ local KEYS_USED = {
   'partitions', 'task:', 'events:', 'gone:', 'queue:', 'leases', 'models', 'stats:', 'backlog:', 'delayed',
   'expiring', 'totals', 'idem:', 'unlogged', 'unlogged:', 'dead', 'dead:', 'hooks', 'hook:', 'reaper', 'workers', 'seen',
   'heard', 'draining', 'blob:', 'blobs:', 'chunks:', 'batch:', 'batches:', 'meter:', 'usage:', 'key:', 'keys:',
-  'tasks:', 'periodic',
+  'tasks:', 'periodic', 'result:', 'results:',
 }
 
 -- Returns which right the user lacks for a call: `command`, `key` or `channel`; nil if none. Redis 7.0 says "can't

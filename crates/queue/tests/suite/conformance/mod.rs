@@ -52,6 +52,7 @@ mod races;
 mod reaping;
 mod records;
 mod remembering;
+mod result_cache;
 mod retries;
 mod settling;
 mod settling_chaos;
@@ -101,6 +102,8 @@ const IN_ONE_PARTITION: &[&str] = &[
     "deliveries_are_taken_in_order_of_due_time",
     "task_after_a_backoff_does_not_wait_behind_the_backlog",
     "a_page_searches_a_bounded_number_of_tasks",
+    "bytes_are_bounded_and_the_oldest_is_evicted",
+    "a_tenant_with_many_results_evicts_its_own",
 ];
 
 type Test = (&'static str, fn(Fixture) -> LocalBoxFuture<'static, ()>);

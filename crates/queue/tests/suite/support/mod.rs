@@ -129,6 +129,7 @@ pub(crate) fn task() -> Task {
         metadata: [("order".to_owned(), "7 \"a\"".to_owned())].into(),
         webhook: None,
         skill: None,
+        reuse: Default::default(),
         trace: None,
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn task() -> Task {
         metadata: std::collections::BTreeMap::new(),
         webhook: None,
         skill: None,
+        reuse: Default::default(),
         trace: None,
     }
 }

@@ -7,6 +7,7 @@ use super::{describe, task_after_wait};
 use crate::extract::Caller;
 use crate::refusal::Refusal;
 use crate::replies::{ResultReply, StatusReply};
+use crate::reuse;
 use crate::schemas::TaskErrors;
 use crate::state::State;
 
@@ -28,7 +29,10 @@ const POLL_S: u32 = 1;
     ),
     responses(
         (status = 200, description = "The task has ended: `completed`, `error` or `cancelled`.",
-            body = ResultReply),
+            body = ResultReply,
+            headers(("X-Cache" = String, description = "`hit` if the answer came from the result cache, `miss` if it \
+                                                      was computed since it was not there; missing if it was not \
+                                                      searched."))),
         (status = 202, description = "The task is still `queued` or `processing`.",
             body = StatusReply,
             headers(("Retry-After" = u32, description = "The number of seconds after which to poll again."))),
@@ -43,7 +47,13 @@ pub(crate) async fn result(
 ) -> Result<HttpResponse, Refusal> {
     let snapshot = task_after_wait(&caller, &id, &request, &state).await?;
     Ok(match ResultReply::of(&snapshot) {
-        Some(reply) => HttpResponse::Ok().json(reply),
+        Some(reply) => {
+            let mut response = HttpResponse::Ok();
+            if let Some(status) = reuse::status([&snapshot]) {
+                response.insert_header(status);
+            }
+            response.json(reply)
+        }
         None => {
             HttpResponse::Accepted().insert_header((RETRY_AFTER, POLL_S)).json(describe(&snapshot))
         }

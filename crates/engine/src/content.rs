@@ -1,0 +1,266 @@
+//! The identity of a model: the hashes of the contents of its files. Models with the same hash have the same weights,
+//! tokenizer and chat template, whatever their names and folders.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::files::FileFingerprint;
+use crate::runner::projector_beside;
+use crate::{EngineOptions, ModelFile};
+
+/// A SHA-256.
+pub type Hash = [u8; 32];
+
+/// The extensions of files in a folder of safetensors that are part of the model.
+const EXTENSIONS: [&str; 5] = ["safetensors", "json", "jinja", "txt", "model"];
+/// The size of reads.
+const BUFFER: usize = 1 << 20;
+
+/// The files of a model, of its projector and of its adapters, as they were when this was created.
+#[derive(Debug)]
+pub struct ContentFiles {
+    embedded: Option<&'static [u8]>,
+    base: Vec<NotedFile>,
+    adapters: BTreeMap<String, Vec<NotedFile>>,
+}
+
+/// The hashes of a model and its adapters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentHashes {
+    /// Of the model and its projector.
+    pub base: Hash,
+    /// Of each adapter, by its name.
+    pub adapters: BTreeMap<String, Hash>,
+}
+
+#[derive(Debug)]
+struct NotedFile {
+    path: PathBuf,
+    noted: FileFingerprint,
+}
+
+impl ContentFiles {
+    /// Finds the files that [`Engine::start`](crate::Engine::start) reads, and notes their sizes and times of
+    /// modification. Call it before the engine opens them.
+    ///
+    /// # Errors
+    /// If a file or a folder cannot be read.
+    pub fn of(model: &ModelFile, options: &EngineOptions) -> io::Result<Self> {
+        let (mut paths, mut embedded, mut projector) = (Vec::new(), None, None);
+        match model {
+            ModelFile::Embedded { bytes, .. } => embedded = Some(*bytes),
+            ModelFile::Path(path) => {
+                paths = parts(path)?;
+                projector = options.projector.is_none().then(|| projector_beside(path)).flatten();
+            }
+            ModelFile::Safetensors { folder, .. } => paths = in_folder(folder)?,
+        }
+        for path in options.projector.iter().chain(&projector) {
+            paths.extend(if path.is_dir() { in_folder(path)? } else { vec![path.clone()] });
+        }
+        let adapters = options.adapters.iter().map(|adapter| {
+            let files = in_folder(&adapter.folder)?;
+            Ok((adapter.name.clone(), noted(files)?))
+        });
+        Ok(Self { embedded, base: noted(paths)?, adapters: adapters.collect::<io::Result<_>>()? })
+    }
+
+    /// Reads and hashes all files. A file in the cache of the hub that is named by its own SHA-256 is not read. Blocks:
+    /// a second takes about a gigabyte.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or was changed since [`Self::of`].
+    pub fn hash(&self) -> io::Result<ContentHashes> {
+        let base = hash(self.embedded.unwrap_or_default(), &self.base)?;
+        let adapters =
+            self.adapters.iter().map(|(name, files)| Ok((name.clone(), hash(&[], files)?)));
+        Ok(ContentHashes { base, adapters: adapters.collect::<io::Result<_>>()? })
+    }
+}
+
+fn noted(paths: Vec<PathBuf>) -> io::Result<Vec<NotedFile>> {
+    let note = |path: PathBuf| {
+        let noted = FileFingerprint::of(&fs::metadata(&path)?);
+        Ok(NotedFile { path, noted })
+    };
+    paths.into_iter().map(note).collect()
+}
+
+/// Returns the files of a GGUF model: itself, or all parts of a split one, in order.
+fn parts(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Some((begin, end)) = split_name(&name) else { return Ok(vec![path.to_owned()]) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder.unwrap_or(Path::new(".")))? {
+        let other = entry?.path();
+        let name = other.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if split_name(&name) == Some((begin, end)) {
+            found.push(other);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Splits `NAME-00001-of-00003.gguf` into `NAME` and `-of-00003.gguf`.
+fn split_name(name: &str) -> Option<(&str, &str)> {
+    let at = name.rfind("-of-")?;
+    let (number, end) = (name.get(at.checked_sub(6)?..at)?, name.get(at..)?);
+    let digits = number.strip_prefix('-')?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some((&name[..at - 6], end))
+}
+
+/// Returns the files of a model in its folder, in order.
+fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let extension = path.extension().unwrap_or_default().to_string_lossy();
+        if EXTENSIONS.contains(&&*extension) && path.is_file() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Hashes the hashes of the contents. In a folder the names matter too.
+fn hash(bytes: &[u8], files: &[NotedFile]) -> io::Result<Hash> {
+    let mut all = Sha256::new();
+    all.update(Sha256::digest(bytes));
+    for file in files {
+        let content = match hash_in_name(&file.path) {
+            Some(known) => known,
+            None => hash_of(&file.path)?,
+        };
+        if FileFingerprint::of(&fs::metadata(&file.path)?) != file.noted {
+            let problem = format!("{} was changed after it was loaded", file.path.display());
+            return Err(io::Error::other(problem));
+        }
+        if files.len() > 1 {
+            let name = file.path.file_name().unwrap_or_default();
+            all.update(Sha256::digest(name.as_encoded_bytes()));
+        }
+        all.update(content);
+    }
+    Ok(all.finalize().into())
+}
+
+/// Returns the SHA-256 that is the name of a large file in the cache of the hub, whose download was checked.
+fn hash_in_name(path: &Path) -> Option<Hash> {
+    let target = fs::canonicalize(path).ok()?;
+    let folder = target.parent()?.file_name()?;
+    let name = target.file_name()?.to_str()?;
+    if folder != "blobs" || name.len() != 64 {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(name.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(hash)
+}
+
+fn hash_of(path: &Path) -> io::Result<Hash> {
+    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().into()),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AdapterSource;
+
+    fn hashes(model: &ModelFile, options: &EngineOptions) -> ContentHashes {
+        ContentFiles::of(model, options).unwrap().hash().unwrap()
+    }
+
+    #[test]
+    fn the_content_of_every_file_counts_and_no_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let plain = EngineOptions::default();
+        let single = |name: &str, text: &str| hashes(&ModelFile::Path(write(name, text)), &plain);
+        assert_eq!(single("1/a.gguf", "x"), single("2/b.gguf", "x"), "the same under another name");
+        assert_ne!(single("3/a.gguf", "x"), single("4/a.gguf", "y"));
+        // Every part of a split file.
+        let first = write("5/m-00001-of-00002.gguf", "x");
+        write("5/m-00002-of-00002.gguf", "y");
+        write("5/other-00002-of-00002.gguf", "z");
+        let split = hashes(&ModelFile::Path(first.clone()), &plain);
+        write("5/other-00002-of-00002.gguf", "zz");
+        assert_eq!(split, hashes(&ModelFile::Path(first.clone()), &plain));
+        write("5/m-00002-of-00002.gguf", "yy");
+        assert_ne!(split, hashes(&ModelFile::Path(first), &plain));
+        // The projector beside a file, and one that is named.
+        let seeing = single("6/a.gguf", "x");
+        write("6/mmproj-F16.gguf", "p");
+        assert_ne!(seeing, single("6/a.gguf", "x"));
+        let named = EngineOptions { projector: Some(write("7/p.gguf", "q")), ..plain.clone() };
+        assert_ne!(hashes(&ModelFile::Path(write("8/a.gguf", "x")), &named), seeing);
+        // A folder of safetensors.
+        write("9/model.safetensors", "x");
+        let config = write("9/config.json", "{}");
+        let quantization = crate::Quantization::FourBit;
+        let model = ModelFile::Safetensors { folder: folder.path().join("9"), quantization };
+        let before = hashes(&model, &plain);
+        write("9/README.md", "any");
+        assert_eq!(before, hashes(&model, &plain));
+        fs::write(config, "{ }").unwrap();
+        assert_ne!(before, hashes(&model, &plain));
+        // Adapters have hashes of their own.
+        let source =
+            AdapterSource { name: "one".into(), folder: write("10/a.json", "{}").parent().unwrap().into() };
+        let adapted = EngineOptions { adapters: vec![source], ..plain.clone() };
+        let with = hashes(&model, &adapted);
+        assert_eq!(with.base, hashes(&model, &plain).base);
+        write("10/a.json", "[]");
+        assert_ne!(with.adapters["one"], hashes(&model, &adapted).adapters["one"]);
+    }
+
+    #[test]
+    fn a_file_that_changed_since_it_was_noted_has_no_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.gguf");
+        fs::write(&path, "x").unwrap();
+        let files =
+            ContentFiles::of(&ModelFile::Path(path.clone()), &EngineOptions::default()).unwrap();
+        assert!(files.hash().is_ok());
+        fs::write(&path, "longer").unwrap();
+        let error = files.hash().unwrap_err().to_string();
+        assert!(error.contains("was changed after it was loaded"), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_the_hubs_cache_is_known_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (blobs, snapshot) = (folder.path().join("blobs"), folder.path().join("snapshots/1"));
+        fs::create_dir_all(&blobs).unwrap();
+        fs::create_dir_all(&snapshot).unwrap();
+        let link = |name: &str, hash: &str, text: &str| {
+            fs::write(blobs.join(hash), text).unwrap();
+            let path = snapshot.join(name);
+            std::os::unix::fs::symlink(blobs.join(hash), &path).unwrap();
+            hashes(&ModelFile::Path(path), &EngineOptions::default())
+        };
+        let (one, two) = ("ab".repeat(32), "cd".repeat(32));
+        assert_ne!(link("a.gguf", &one, "x"), link("b.gguf", &two, "x"), "by name, not read");
+        assert_eq!(link("c.gguf", &"e".repeat(40), "x"), link("d.gguf", &"f".repeat(40), "x"));
+    }
+}
