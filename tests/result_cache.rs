@@ -25,13 +25,19 @@ fn post(port: u16, path: &str, body: &Value, headers: &[(&str, &str)]) -> Reply 
     };
     let request = headers.iter().chain(&key).fold(request, with);
     let response = request.send_json(body).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let cache = response.headers().get("x-cache").map(|value| value.to_str().expect("text").to_owned());
+    let cache =
+        response.headers().get("x-cache").map(|value| value.to_str().expect("text").to_owned());
     (cache, response.into_body().read_to_string().expect("UTF-8"))
 }
 
 /// Sends a request until it is answered from the cache: first the worker must know its model. Returns the answers in
 /// between as `(computed, cached)`.
-fn computed_and_cached(port: u16, path: &str, body: &Value, headers: &[(&str, &str)]) -> (String, String) {
+fn computed_and_cached(
+    port: u16,
+    path: &str,
+    body: &Value,
+    headers: &[(&str, &str)],
+) -> (String, String) {
     let mut computed = None;
     wait_for("a cached answer", SOON, || {
         let (cache, text) = post(port, path, body, headers);
@@ -63,8 +69,7 @@ fn joined<'a>(values: impl IntoIterator<Item = &'a Value>, pointers: &[&str]) ->
 
 fn up(home: &Home, port: u16, more: &[(&str, &str)]) -> Process {
     let (port_text, keys) = (port.to_string(), format!("{KEY},{OTHER_KEY}"));
-    let settings =
-        [("PORT", port_text.as_str()), ("API_KEYS", &keys), ("RESULT_CACHE", "on")];
+    let settings = [("PORT", port_text.as_str()), ("API_KEYS", &keys), ("RESULT_CACHE", "on")];
     let mut process = Process::start(home, "qwen-queue", &["up"], &[&settings[..], more].concat());
     Client::new(port).wait_until_healthy(&mut process, true);
     process

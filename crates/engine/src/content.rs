@@ -225,8 +225,10 @@ mod tests {
         fs::write(config, "{ }").unwrap();
         assert_ne!(before, hashes(&model, &plain));
         // Adapters have hashes of their own.
-        let source =
-            AdapterSource { name: "one".into(), folder: write("10/a.json", "{}").parent().unwrap().into() };
+        let source = AdapterSource {
+            name: "one".into(),
+            folder: write("10/a.json", "{}").parent().unwrap().into(),
+        };
         let adapted = EngineOptions { adapters: vec![source], ..plain.clone() };
         let with = hashes(&model, &adapted);
         assert_eq!(with.base, hashes(&model, &plain).base);

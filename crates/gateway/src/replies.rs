@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    CacheStatus, Choice, Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, Sampling,
-    SkillAnswer, TaskId, TaskSnapshot, TaskState, ToolCall,
+    CacheStatus, Choice, Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome,
+    Sampling, SkillAnswer, TaskId, TaskSnapshot, TaskState, ToolCall,
 };
 use queue::{Submitted, TaskEnd};
 use serde::Serialize;

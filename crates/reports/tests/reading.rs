@@ -199,8 +199,7 @@ fn answers_from_the_result_cache_do_not_count_in_the_tokens_per_second() {
     let cached = line(1, 0).replace("tokens_per_sec=7.00", "tokens_per_sec=7000.00");
     let text = format!("{}\n{cached} result_cache=hit\n", line(1, 0));
     let report = read_both(&[write(folder.path(), "llm_requests.log", text.as_bytes())]);
-    let json: serde_json::Value =
-        serde_json::from_str(&report.render(Format::Json).unwrap()).unwrap();
-    assert_eq!(json["total"]["tasks"], 2, "{json}");
-    assert_eq!(json["total"]["tokens_per_sec"]["max"], 7.0, "{json}");
+    assert_eq!(report.total.tasks, 2);
+    let most = report.total.tokens_per_sec.unwrap().max;
+    assert!((6.9..7.1).contains(&most), "{most}");
 }

@@ -14,12 +14,12 @@ use queue::watch::{CancelFeed, Watch};
 use queue::{
     Batch, BatchList, BatchPage, BatchStep, Batches, Blob, BlobBytes, BlobList, BlobPage,
     BlobPlace, BlobRecord, BlobUpload, Blobs, Broker, BrokerError, CancelReply, Claimant, Claimed,
-    ContentHash, DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, KeyHash, Keys, Lease, LeaseState,
-    Listing, Meter, Metering, NewBatch, Notice, Operations, Overview, PeriodicId, PeriodicStep,
-    PeriodicTasks, Purge, Reading, Reaped, Release, Reserved, ResultCache,
-    ResultCacheSize, Room, StoredKey, StoredPeriodic,
-    SubmitOptions, Submitted, TaskCursor, TaskFilter, TaskPage, Tried, Unlogged, UsageQuery,
-    Verdict, Wanted, WebhookReport, Webhooks, WorkerOrders,
+    ContentHash, DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, KeyHash, Keys, Lease,
+    LeaseState, Listing, Meter, Metering, NewBatch, Notice, Operations, Overview, PeriodicId,
+    PeriodicStep, PeriodicTasks, Purge, Reading, Reaped, Release, Reserved, ResultCache,
+    ResultCacheSize, Room, StoredKey, StoredPeriodic, SubmitOptions, Submitted, TaskCursor,
+    TaskFilter, TaskPage, Tried, Unlogged, UsageQuery, Verdict, Wanted, WebhookReport, Webhooks,
+    WorkerOrders,
 };
 
 /// The broker's behaviour.

@@ -11,8 +11,8 @@ use protocol::{
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Batches, Blobs, BrokerError, CancelReply, Claimant, Claimed, Fitness, Keys, Lease, LeaseState,
-    Listing, Metering, Operations, PeriodicTasks, Reaped, Release, ResultCache, Room, SubmitOptions, Submitted,
-    Unlogged, Webhooks, WorkerOrders,
+    Listing, Metering, Operations, PeriodicTasks, Reaped, Release, ResultCache, Room,
+    SubmitOptions, Submitted, Unlogged, Webhooks, WorkerOrders,
 };
 
 /// A queue of tasks. **Guarantee:** at-least-once execution, exactly one recorded outcome, and no

@@ -30,7 +30,8 @@ pub(super) async fn run(
     let submit = |engine: &Engine, requests: &[Request], given_up: GivenUp<'_>| {
         requests.iter().map(|request| engine.submit_unless(request, given_up)).collect()
     };
-    let slot = match cached::search(attempt, adapter.as_deref()).await {
+    let searched = cached::search(attempt, adapter.as_deref()).await;
+    let slot = match searched {
         Some(Searched::Found(found)) => {
             if let Some(verdict) = cached::answer(attempt, *found, answers) {
                 return read_by_skill(attempt, adapter, answers, verdict).await;

@@ -158,8 +158,7 @@ impl Models {
                 if counts_itself { options.kv_tokens } else { Some(share.tokens.max(2)) };
             let options = EngineOptions { kv_tokens, ..options };
             let capacity = survey.batch_within(share.tokens);
-            let served =
-                Served::new(id, file, options, survey.quantization, share.bytes, capacity);
+            let served = Served::new(id, file, options, survey.quantization, share.bytes, capacity);
             Arc::new(Served { is_hashed: settings.result_cache, ..served })
         });
         let mut models = Self {

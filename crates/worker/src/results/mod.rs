@@ -59,7 +59,7 @@ pub(crate) async fn search(
             files: identity.hashes()?,
             adapter,
             recommended: engine.sampling_defaults(),
-            loaded: (&info.quantization, info.context_length, images.0, images.1),
+            loaded: (info.quantization.as_str(), info.context_length, images.0, images.1),
         };
         let key = key::of(task, setting, &visuals)?;
         let found = match task.reuse {

@@ -126,7 +126,9 @@ async fn concurrent_stores_keep_the_count(on: Fixture) {
     let stores = (0..60_u8).map(|number| {
         let broker = &others[usize::from(number % 2)];
         let text = text(400 + 100 * u64::from(number % 7));
-        async move { store(&**broker, ["a", "b", "c"][usize::from(number % 3)], number, &text, most).await }
+        async move {
+            store(&**broker, ["a", "b", "c"][usize::from(number % 3)], number, &text, most).await
+        }
     });
     futures::future::join_all(stores).await;
     let mut sum = 0;

@@ -62,9 +62,12 @@ fn message(text: &str) -> Message {
     Message::user(text)
 }
 
+/// A change of a task, and the name of what it changes.
+type Change = (&'static str, Box<dyn Fn(&mut Task)>);
+
 /// Changes of a task, each of which may change its answer.
-fn changes() -> Vec<(&'static str, Box<dyn Fn(&mut Task)>)> {
-    let mut changes: Vec<(&'static str, Box<dyn Fn(&mut Task)>)> = vec![
+fn changes() -> Vec<Change> {
+    let mut changes: Vec<Change> = vec![
         ("tenant", Box::new(|task| task.tenant = TenantId::new("u"))),
         ("prompt", Box::new(|task| task.prompt = Prompt::Chat(vec![message("What?")]))),
         ("continued", Box::new(|task| task.prompt = Prompt::Continued(vec![message("What?")]))),
