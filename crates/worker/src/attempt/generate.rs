@@ -41,7 +41,8 @@ pub(super) async fn run(
         Some(Searched::Nothing(slot)) => Some(slot),
         None => None,
     };
-    let Prepared { submitted, pictures } = match prepare::run(attempt, adapter, submit).await {
+    let prepared = prepare::run(attempt, adapter, submit).await;
+    let Prepared::<Vec<Generation>> { submitted, pictures } = match prepared {
         Ok(prepared) => prepared,
         Err(end) => return end,
     };
@@ -49,8 +50,8 @@ pub(super) async fn run(
     let start = submitted.first().map(Generation::answer_start);
     let (mut verdict, end) = follow(attempt, submitted, answers).await;
     attempt.phases.generated();
-    if let (Verdict::Finish(Outcome::Completed(completion)), Some(slot), Some(start)) =
-        (&mut verdict, slot, start)
+    if let Verdict::Finish(Outcome::Completed(completion)) = &mut verdict
+        && let (Some(slot), Some(start)) = (slot, start)
     {
         cached::keep(attempt, slot, start, completion, answers).await;
     }

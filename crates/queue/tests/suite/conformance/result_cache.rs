@@ -73,7 +73,7 @@ async fn a_later_result_takes_the_place_of_the_earlier(on: Fixture) {
 
 async fn a_result_expires(on: Fixture) {
     let broker = on.broker;
-    let short = Duration::from_millis(150);
+    let short = Duration::from_millis(600);
     broker.cache_result(&tenant("a"), key(1), "soon gone", short, ROOM).await.unwrap();
     store(&*broker, "a", 2, "stays", ROOM).await;
     assert!(found(&*broker, "a", 1).await.is_some());
