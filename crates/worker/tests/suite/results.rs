@@ -128,13 +128,14 @@ async fn a_cached_answer_and_its_stream_equal_the_computed_ones() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_from_the_cache_have_ids_of_their_own_task() {
     let rig = ready(Rig::start_with(slow(), &[ON]).await).await;
+    let parameters = json!({"type": "object", "properties": {}, "additionalProperties": false});
     let form = AnswerForm {
-        tools: vec![Tool::named("f")],
+        tools: vec![Tool { parameters: Some(parameters), ..Tool::named("f") }],
         tool_choice: chat::ToolChoice::Function("f".into()),
         split: true,
         ..AnswerForm::default()
     };
-    let task = Task { form, ..rig.task(Prompt::user("Call f"), 40) };
+    let task = Task { form, ..rig.task(Prompt::user("Call f"), 120) };
     let ids = async |status| {
         let completion = rig.complete(&again(&task)).await;
         assert_eq!(completion.cache, status);
