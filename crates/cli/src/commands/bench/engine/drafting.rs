@@ -4,7 +4,7 @@ use anyhow::Result;
 use engine::{DraftTotals, Engine, EngineTotals, GenerateError};
 use serde::Serialize;
 
-use super::report::{Rate, median};
+use super::rate::{Rate, median};
 use crate::table::{Align, table};
 
 /// The rates of answers with and without speculation.

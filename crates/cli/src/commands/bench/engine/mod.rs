@@ -5,12 +5,14 @@
 //! |-------------|---------------|
 //! | `beside.rs` | short prompts beside a long one |
 //! | `drafting.rs` | decode rates with speculation, beside those without |
+//! | `rate.rs` | a rate over several rounds |
 //! | `report.rs` | the figures, as a table and as JSON |
 //! | `plot.rs`   | the figures, as a chart |
 
 mod beside;
 mod drafting;
 mod plot;
+mod rate;
 mod report;
 
 pub(super) use self::report::{MIXED_COLUMNS, mixed_row};
@@ -26,7 +28,8 @@ use engine::{DeviceChoice, Engine, EngineOptions, ModelFile, Quantization, Specu
 
 use self::beside::Beside;
 use self::drafting::Drafting;
-use self::report::{Constrained, Rate, Report, Setup, Submits};
+use self::rate::Rate;
+use self::report::{Constrained, Report, Setup, Submits};
 use super::contenders::Bare;
 use super::mixed::{self, Load, at_least_one};
 use crate::output::{Output, note};

@@ -10,6 +10,7 @@ use super::super::mixed::Figures;
 use super::super::spread::Spread;
 use super::beside::{self, Beside};
 use super::drafting::Drafting;
+use super::rate::{Rate, median};
 use crate::table::{Align, table};
 
 /// The figures of a run.
@@ -64,17 +65,6 @@ pub(super) struct Setup {
     pub(super) beside: Vec<Beside>,
 }
 
-/// A rate, over several rounds.
-#[derive(Debug, Serialize)]
-pub(super) struct Rate {
-    /// The prompt's length in tokens, or the number of answers.
-    pub(super) of: usize,
-    /// The median of the rounds.
-    pub(super) tokens_per_second: f64,
-    /// The rounds' rates, lowest first.
-    rounds: Vec<f64>,
-}
-
 /// The duration of submits with a constraint.
 #[derive(Debug, Serialize)]
 pub(super) struct Submits {
@@ -115,22 +105,6 @@ impl Constrained {
         let rounds: Vec<String> = self.round_costs.iter().copied().map(percent).collect();
         let (cost, rounds) = (percent(self.cost), rounds.join(", "));
         format!("a schema costs {} together {cost} % (by round: {rounds})\n", self.rate.of)
-    }
-}
-
-/// Returns the median: for an even number, the mean of the middle two; NaN for no values.
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let at = |place| values.get(place).copied().unwrap_or(f64::NAN);
-    (at(values.len() / 2) + at(values.len().saturating_sub(1) / 2)) / 2.0
-}
-
-impl Rate {
-    /// Returns the median of `rounds`, of which there must be at least one.
-    pub(super) fn of(of: usize, mut rounds: Vec<f64>) -> Self {
-        rounds.sort_by(f64::total_cmp);
-        let tokens_per_second = rounds.get(rounds.len() / 2).copied().unwrap_or(f64::NAN);
-        Self { of, tokens_per_second, rounds }
     }
 }
 
