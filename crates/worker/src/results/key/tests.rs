@@ -168,7 +168,9 @@ fn what_concerns_only_the_queue_does_not_change_the_key() {
 
 #[test]
 fn the_model_its_adapter_and_its_settings_change_the_key() {
-    let (task, recommended) = (task(), Sampling::default());
+    // What a greedy task leaves open does not count.
+    let sampling = Sampling { seed: Some(7), ..Sampling::default() };
+    let (task, recommended) = (Task { sampling, ..task() }, Sampling::default());
     let warm = Sampling { top_p: Some(0.5), ..Sampling::default() };
     let (one, other) = (files(1), files(2));
     let plain = Setting {

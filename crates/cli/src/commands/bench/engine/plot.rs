@@ -7,7 +7,8 @@ use anyhow::Result;
 use plotters::prelude::SeriesLabelPosition;
 
 use super::super::chart::{self, Chart, Line};
-use super::report::{Rate, Report};
+use super::rate::Rate;
+use super::report::Report;
 
 const SIZE: (u32, u32) = (960, 400);
 
