@@ -37,7 +37,7 @@ TASKS = {
     "describe": ("shapes", 100), "describe words": ("both", 30), "boxes": ("shapes", 50), "box": ("shapes", 30),
     "read": ("words", 100), "spot": ("words", 30), "point": ("shapes", 15), "count_all": ("shapes", 15),
     "count_kind": ("shapes", 15), "count_color": ("shapes", 15), "count_thing": ("shapes", 15), "exists": ("shapes", 15),
-    "color_of": ("shapes", 15), "kind_of": ("shapes", 15), "compare": ("shapes", 15), "where": ("shapes", 15),
+    "color_of": ("shapes", 15), "kind_of": ("shapes", 15), "where": ("shapes", 15),
     "html": ("words", 15), "markdown": ("words", 15), "act": ("shapes", 15), "form": ("words", 15), "recognize": ("shapes", 30),
     "watch": ("video", 15), "events": ("video", 15), "find": ("video", 15), "describe_nth": ("pair", 15), "more": ("pair", 15),
 }  # fmt: skip

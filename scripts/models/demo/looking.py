@@ -52,9 +52,9 @@ class Case:
 
 
 def relative(box: Box, picture: Picture) -> list[int]:
-    """Return a box in thousandths of the picture's sides."""
+    """Return a box in thousandths of the picture's sides, rounded to tens."""
     width, height = picture.image.size
-    return [round(1000 * value / side) for value, side in zip(box, (width, height) * 2)]
+    return [10 * round(100 * value / side) for value, side in zip(box, (width, height) * 2)]
 
 
 def middle(box: Box) -> tuple[float, float]:
@@ -111,9 +111,9 @@ class Looking:
         form = form or rng.choices(["shapes", "words", "both"], [2, 6, 2] if dense else [4, 4, 2 * ease])[0]
         most = 1 + round(ease * (MAX_SHAPES - 1))
         shapes = {"shapes": rng.randint(1, most), "words": 0, "both": rng.randint(1, min(3, most))}[form]
-        words = {"shapes": 0, "words": rng.choices([1, 2, 3], [7, 2 * ease, ease])[0], "both": 1}[form]
+        words = {"shapes": 0, "words": rng.choices([1, 2], [7, 2 * ease])[0], "both": 1}[form]
         if dense and words:
-            words = rng.randint(2, 10)
+            words = rng.randint(2, 4)
         return draw(rng, [self.word(rng, held_out, 1 - 0.4 * ease) for _ in range(words)], shapes, held_out, dense)
 
     def word(self, rng: random.Random, held_out: bool = False, capital_share: float = 0.6) -> str:
@@ -153,7 +153,7 @@ class Looking:
         """Draw the scenes of a video: pictures of one size with one thing each, no two alike after each other."""
         size = picture_size(rng)
         scenes: list[Picture] = []
-        for _ in range(rng.randint(2, 4)):
+        for _ in range(rng.randint(2, 3)):
             while True:
                 word = self.word(rng, held_out) if rng.random() < 0.4 else ""
                 # Longer words may not fit into the narrowest pictures.
@@ -321,7 +321,7 @@ class Looking:
             tasks |= {
                 "count_kind": (0.5, count_kind), "count_color": (0.5, count_color), "count_thing": (0.5, count_thing),
                 "exists": (0.6, exists), "color_of": (0.7, color_of), "kind_of": (0.7, kind_of),
-                "compare": (1.2, compare), "where": (0.8, where), "box": (2, box), "point": (1, point), "recognize": (0.7, recognize),
+                "where": (0.4, where), "box": (2, box), "point": (1, point), "recognize": (0.7, recognize),
             }  # fmt: skip
         return tasks
 

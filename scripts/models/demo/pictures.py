@@ -26,9 +26,9 @@ COLORS = {
     "pink": (245, 135, 185),
     "black": (25, 25, 28),
 }
-MAX_SHAPES = 4
+MAX_SHAPES = 3
 MAX_LETTERS = 6
-MAX_WORDS = 4
+MAX_WORDS = 2
 
 # Files of the Debian package fonts-dejavu-core; `None` is the font in Pillow. All are sans serif, which a tower of this size
 # learns to read within the hours of its training.
@@ -127,10 +127,9 @@ def draw(
 
 
 def picture_size(rng: random.Random, words: bool = False) -> tuple[int, int]:
-    """Draw the width and height of a picture; one with words is large, so that a letter is about as wide as a token."""
-    small = not words and rng.random() < 0.7
-    area = rng.uniform(15_000, 30_000) if small else rng.uniform(40_000 if words else 30_000, 62_000)
-    aspect = math.exp(rng.uniform(-0.55, 0.65))
+    """Draw the width and height of a picture; one with words is wide, so that a letter is about as wide as a token."""
+    area = rng.uniform(20_000, 27_000) if words else rng.uniform(15_000, 22_000)
+    aspect = math.exp(rng.uniform(0.45, 0.8) if words else rng.uniform(-0.3, 0.4))
     return round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
 
 
@@ -187,7 +186,7 @@ def _place_word(
 
 
 def _extent(rng: random.Random, kind: str, width: int, height: int) -> tuple[float, float]:
-    side = rng.uniform(26, min(100.0, 0.6 * min(width, height)))
+    side = rng.uniform(32, min(100.0, 0.6 * min(width, height)))
     if kind in ("circle", "square"):
         return side, side
     return side * rng.uniform(0.85, 1.0), side * rng.uniform(0.85, 1.0)

@@ -1,20 +1,16 @@
 #!/usr/bin/env python3
 """Teach the demo model to see: train a tiny Qwen3-VL that starts from the text model.
 
-The first steps train the tower alone to tell what each patch shows, on pictures full of words; the next ones the text
-model alone, on conversations about pictures and its own conversations; the rest train the whole model on all of these.
-Every picture is drawn anew.
+Three phases: the text model learns from rows made of the truth (truth.py), in the place of a tower's; the tower learns to make
+these rows; then both learn together. The first two are independent. Every picture is drawn anew.
 
-    python scripts/models/demo/train_vision.py --folder runs/vl                  # hours on two cores
-    python scripts/models/demo/train_vision.py --folder runs/vl --tower scripts/models/demo/tower.gguf --tower-steps 160
-    python scripts/models/demo/train_vision.py --folder runs/vl --start runs/old/demo.gguf \
-        --tower runs/old/mmproj-demo.gguf --tower-steps 0     # from the files of another run
+    python scripts/models/demo/train_vision.py --folder runs/vl                  # about two hours on two cores
+    python scripts/models/demo/train_vision.py --folder runs/vl --tower scripts/models/demo/tower.gguf   # from a tower that reads
     python scripts/models/demo/train_vision.py --folder runs/vl --resume         # after a stop
-    python scripts/models/demo/train_vision.py --folder /tmp/smoke --overfit 32  # minutes: a check of the code
+    python scripts/models/demo/train_vision.py --folder /tmp/smoke --text-steps 4 --tower-steps 4 --joint-steps 4   # a check of the code
 
 SIGTERM or SIGINT stops it after the step, with a checkpoint. `--folder` gets `log.txt` and `checkpoint.pt`, which
 `evaluate_vision.py` measures and `export_vision.py` exports. The samples of a step follow from the seed and its number.
-After a resumption the learning rate follows the new `--steps`.
 """
 
 from __future__ import annotations
@@ -26,7 +22,10 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -36,7 +35,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch.nn import functional
-from transformers import Qwen3VLForConditionalGeneration
+from transformers import Qwen3ForCausalLM
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -48,9 +47,15 @@ from corpus import Corpus  # noqa: E402
 from evaluate import dequantized, read  # noqa: E402
 from looking import Looking  # noqa: E402
 from train import ROOT, Sampler, pad  # noqa: E402
-from vision_data import MERGE, Conversations, Encoder, Patches, Sample, picture_patches, produce  # noqa: E402
+from truth import MERGE, TrueRows  # noqa: E402
+from vision_data import Conversations, Encoder, Patches, Sample, picture_patches, produce  # noqa: E402
 
-HINT_WEIGHTS = {"letters": 0.5, "blank": 1.0, "places": 0.5, "kinds": 0.5, "colors": 0.5, "ranks": 0.3, "names": 0.3, "counts": 0.3, "boxes": 0.5}
+HINT_WEIGHTS = {"letters": 0.5, "blank": 1.0, "places": 0.5, "kinds": 0.5, "colors": 0.5, "ranks": 0.3, "names": 0.3, "counts": 0.3, "boxes": 0.5, "numbers": 2.0}
+PHASES = ("text", "tower", "joint")
+# The peak of the learning rates in the last phase, of those of the first two.
+JOINT_RATE = 0.4
+# Digits of coordinates are many, and the last of them can't be known.
+DIGIT_WEIGHT = 0.4
 # Tokens of one pass of the text model, padding included.
 PASS_TOKENS = 2048
 
@@ -65,9 +70,10 @@ class Trainer:
         torch.manual_seed(args.seed)
         self.corpus, self.looking = Corpus(), Looking()
         self.tokenizer: Tokenizer
-        self.model, self.tokenizer = read(args.start)
-        if not isinstance(self.model, Qwen3VLForConditionalGeneration):
-            text, old = self.model, self.tokenizer
+        text, self.tokenizer = read(args.start)
+        self.model = text
+        if isinstance(text, Qwen3ForCausalLM):
+            old = self.tokenizer
             self.tokenizer = qwen_tokenizer.extend(old, self.looking.texts() + Acting().texts(), vision_model.VOCAB_SIZE)
             self.model = vision_model.new_model(self.tokenizer)
             vision_model.start_from(self.model, self.tokenizer, text, old)
@@ -78,7 +84,12 @@ class Trainer:
             pictures = random.Random(f"{args.seed}/first")
             first = [picture_patches(self.looking.picture(pictures, dense=True)).pixels for _ in range(200)]
             vision_model.whiten(self.model, np.concatenate(first))
+        if isinstance(text, Qwen3ForCausalLM):
+            vision_model.quiet_deepstack(self.model)
         self.hints = vision_model.Hints()
+        self.true_rows = TrueRows(vision_model.TEXT_WIDTH)
+        vocabulary = range(self.tokenizer.get_vocab_size())
+        self.digits = {id for id in vocabulary if self.tokenizer.decode([id]).strip().isdigit()}
         self.dropout = 0.0
         self._add_dropout()
         self.optimizers = self._optimizers()
@@ -97,7 +108,8 @@ class Trainer:
         """Muon for the matrices of all blocks, AdamW for the rest: groups of the tower, the text model and the hints."""
         visual, language = self.model.model.visual, self.model.model.language_model
         matrices, others = [], []
-        for module, blocks, peak in ((visual, visual.blocks, self.args.lr), (language, language.layers, self.args.text_lr)):
+        tower = torch.nn.ModuleList([visual.blocks, visual.merger])
+        for module, blocks, peak in ((visual, tower, self.args.lr), (language, language.layers, self.args.text_lr)):
             chosen = [p for p in blocks.parameters() if p.ndim == 2]
             known = {id(p) for p in chosen}
             matrices.append({"params": chosen, "weight_decay": 0.05, "peak": peak})
@@ -107,15 +119,20 @@ class Trainer:
         adam = torch.optim.AdamW(others, lr=self.args.lr, betas=(0.9, 0.98), fused=True)
         return [muon, adam]
 
+    def phase(self, step: int) -> tuple[str, int, int]:
+        """Return the phase of a step, how many steps of it are done, and how many it has."""
+        for name, count in zip(PHASES, self.args.phase_steps):
+            if step < count:
+                return name, step, count
+            step -= count
+        return PHASES[-1], self.args.phase_steps[-1], self.args.phase_steps[-1]
+
     def set_rates(self) -> None:
-        """Linear warm-up of each part when it begins, constant, linear decay over the last third."""
-        args = self.args
-        decay = min(1.0, (args.steps - self.step) / (args.steps / 3))
-        tower_since = self.step if self.step < args.tower_steps else self.step - args.joint_from
-        for optimizer in self.optimizers:
-            for group, since in zip(optimizer.param_groups, (tower_since, self.step - args.tower_steps, self.step)):
-                warm = min(1.0, max(0.0, (since + 1) / args.warmup))
-                group["lr"] = group["peak"] * warm * decay
+        """In each phase: linear warm-up, constant, linear decay over its last third."""
+        name, done, count = self.phase(self.step)
+        rate = min(1.0, (done + 1) / self.args.warmup, (count - done) / (count / 3))
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            group["lr"] = group["peak"] * rate * (JOINT_RATE if name == "joint" else 1.0)
 
     def save(self) -> None:
         state = dict(
@@ -128,11 +145,7 @@ class Trainer:
     def load(self) -> None:
         state = torch.load(self.folder / "checkpoint.pt", weights_only=True)
         self.step = state["step"]
-        if self.step <= self.args.tower_steps:
-            # The text model is still the one that the training starts from.
-            state["model"] = {name: value for name, value in state["model"].items() if name.startswith("model.visual.")}
-            state["tokenizer"] = self.tokenizer.to_str()
-        self.model.load_state_dict(state["model"], strict=self.step > self.args.tower_steps)
+        self.model.load_state_dict(state["model"])
         self.hints.load_state_dict(state["hints"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"]):
             peaks = [group["peak"] for group in optimizer.param_groups]
@@ -143,25 +156,20 @@ class Trainer:
         self.model.config.image_token_id = self.tokenizer.token_to_id("<|image_pad|>")
 
     def draw(self, step: int) -> tuple[list[Sample], list]:
-        """Draw the samples of a step: conversations about pictures, and of text."""
+        """Draw the samples of a step: conversations about pictures, and of text; for the tower pictures only."""
         args = self.args
-        rng = random.Random(f"{args.seed}/{step if not args.overfit else 0}")
-        towering, joint = step < args.tower_steps, step >= args.joint_from
-        # Pictures get richer twice: for the tower, and when the text model joins.
-        ease = step / (0.5 * args.tower_steps) if towering else 0.3 + (step - args.tower_steps) / (0.1 * args.steps)
+        rng = random.Random(f"{args.seed}/{step}")
+        phase, done, count = self.phase(step)
+        if phase == "tower":
+            return self._fill(lambda: Sample(patches=[picture_patches(self.looking.picture(rng, 1.0, dense=rng.random() < 0.25))])), []
         conversations = Conversations(self.corpus, self.looking, Encoder(self.tokenizer))
-        samples: list[Sample] = []
-        patches = 0
-        while patches < args.patches and not (args.overfit and len(samples) == args.overfit):
-            # When both learn, some patches are for the tower alone.
-            if towering or joint and patches > 0.85 * args.patches and not args.overfit:
-                picture = self.looking.picture(rng, min(1.0, ease) if towering else 1.0, dense=True)
-                samples.append(Sample(patches=[picture_patches(picture)]))
-            else:
-                samples.append(conversations.draw(rng, min(1.0, ease)))
-            patches += sum(len(image.pixels) for image in samples[-1].patches)
-        if towering or args.overfit:
-            return samples, []
+        # The text model begins with one thing in a picture, and without coordinates.
+        ease = 1.0 if phase == "joint" else done / (0.3 * count) - 1
+        samples = self._fill(lambda: conversations.draw(rng, min(1.0, ease)) if ease >= 0 else conversations.draw_easy(rng, 0.4 * (ease > -1 / 3)))
+        for sample in samples:
+            sample.weights = [weight * (DIGIT_WEIGHT if id in self.digits else 1.0) for id, weight in zip(sample.ids, sample.weights)]
+            if phase == "text":
+                sample.patches = [replace(image, pixels=image.pixels[:, :0]) for image in sample.patches]
         sampler = Sampler(self.corpus, self.tokenizer, 0, args.text_tokens)
         sampler.rng = rng
         texts, tokens = [], 0
@@ -170,23 +178,32 @@ class Trainer:
             tokens += len(texts[-1][0])
         return samples, texts
 
+    def _fill(self, draw: Callable[[], Sample]) -> list[Sample]:
+        """Draw samples until they have enough patches."""
+        samples: list[Sample] = []
+        patches = 0
+        while patches < self.args.patches:
+            samples.append(draw())
+            patches += sum(len(image.pixels) for image in samples[-1].patches)
+        return samples
+
     def losses(self, samples: list[Sample], texts: list) -> dict[str, torch.Tensor]:
+        """Return the losses of a step by name, and their weighted sum as `total`."""
+        phase, _, _ = self.phase(self.step)
         images: list[Patches] = sorted((i for s in samples for i in s.patches), key=lambda image: len(image.pixels))
-        learning = not self.args.tower_steps <= self.step < self.args.joint_from
-        with torch.set_grad_enabled(learning):
-            seen = vision_model.see(self.model, images)
-        losses = self.hints.losses(seen, images)
-        total = sum(HINT_WEIGHTS[name.split()[1]] * loss for name, loss in losses.items())
-        if self.step < self.args.tower_steps:
-            return losses | {"total": total}
-        losses["answers"] = self._answers(samples, seen, images)
-        total = total * self.args.hint_weight + losses["answers"]
-        if texts:
-            self.dropout = self.args.dropout
-            losses["text"] = self._text(texts)
-            self.dropout = 0.0
-            total = total + losses["text"]
-        return losses | {"total": total}
+        classes, numbers = (torch.from_numpy(np.concatenate([getattr(image, name) for image in images])) for name in ("classes", "numbers"))
+        if phase == "text":
+            seen = SimpleNamespace(pooler_output=self.true_rows(classes, numbers), deepstack_features=[])
+            losses = {"answers": self._answers(samples, seen, images), "text": self._text(texts)}
+            return losses | {"total": sum(losses.values())}
+        seen = vision_model.see(self.model, images)
+        hints = self.hints.losses(seen, images)
+        made = self.true_rows.losses(seen.pooler_output, classes, numbers)
+        hint = sum(HINT_WEIGHTS[name] * loss for name, loss in hints.items())
+        if phase == "tower":
+            return hints | made | {"total": hint + sum(made.values())}
+        losses = {"answers": self._answers(samples, seen, images), "text": self._text(texts)}
+        return hints | made | losses | {"total": sum(losses.values()) + 0.2 * hint + 0.3 * made["rows"]}
 
     def _answers(self, samples: list[Sample], seen, images: list[Patches]) -> torch.Tensor:  # noqa: ANN001
         rows, start = {}, 0
@@ -218,7 +235,9 @@ class Trainer:
     def _text(self, texts: list) -> torch.Tensor:
         ids, labels = pad(texts)
         positions = torch.arange(ids.shape[1]).expand(3, *ids.shape)
+        self.dropout = self.args.dropout
         states = vision_model.read_text(self.model, ids, positions)[:, :-1]
+        self.dropout = 0.0
         spoken = labels[:, 1:] >= 0
         logits = self.model.lm_head(states[spoken]).float()
         return functional.cross_entropy(logits, labels[:, 1:][spoken])
@@ -277,26 +296,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--folder", type=Path, required=True, help="folder of the log and the checkpoint")
     parser.add_argument("--start", type=Path, default=ROOT / "crates/engine/assets/demo.gguf", help="text model to start from, or one that sees")
-    parser.add_argument("--tower", type=Path, help="projector to start from, with --tower-steps 0; the default is a new tower")
+    parser.add_argument("--tower", type=Path, help="projector to start from; the default is a new tower")
     parser.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
-    parser.add_argument("--steps", type=int, default=3_000)
-    parser.add_argument("--tower-steps", type=int, default=1_400, help="steps that train the tower alone")
-    parser.add_argument("--text-steps", type=int, default=0, help="steps after those that train the text model alone")
-    parser.add_argument("--patches", type=int, default=4096, help="patches of the pictures of a step")
-    parser.add_argument("--text-tokens", type=int, default=1024, help="tokens of text conversations in a step")
+    for phase, steps in zip(PHASES, (1_000, 850, 600)):
+        parser.add_argument(f"--{phase}-steps", type=int, default=steps)
+    parser.add_argument("--patches", type=int, default=2048, help="patches of the pictures of a step")
+    parser.add_argument("--text-tokens", type=int, default=512, help="tokens of text conversations in a step")
     parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of the tower")
-    parser.add_argument("--text-lr", type=float, default=1e-3, help="peak learning rate of the text model")
-    parser.add_argument("--hint-weight", type=float, default=0.5, help="weight of what patches show, beside answers")
+    parser.add_argument("--text-lr", type=float, default=2e-3, help="peak learning rate of the text model")
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--warmup", type=int, default=200)
+    parser.add_argument("--warmup", type=int, default=40, help="steps at the beginning of each phase")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16, which is faster on CPUs with AMX")
-    parser.add_argument("--overfit", type=int, default=0, help="train on this number of samples again and again")
     parser.add_argument("--log-every", type=int, default=25)
     parser.add_argument("--save-minutes", type=float, default=5)
     args = parser.parse_args()
-    args.joint_from = args.tower_steps + args.text_steps
+    args.phase_steps = [args.text_steps, args.tower_steps, args.joint_steps]
+    args.steps = sum(args.phase_steps)
 
     torch.set_num_threads(args.threads)
     args.folder.mkdir(parents=True, exist_ok=True)

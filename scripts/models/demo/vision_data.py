@@ -25,10 +25,11 @@ from looking import SPELLED, Look, Looking, plain
 from pictures import COLORS, KINDS, MAX_LETTERS, MAX_WORDS, Picture
 from skills import Turn
 from train import SPOKEN, render
+from truth import LETTERS, MERGE, token_truth
 
 T = TypeVar("T")
 
-PATCH, MERGE = 16, 2
+PATCH = 16
 TOKEN = PATCH * MERGE
 # The range of an image's pixels: 16 to 64 tokens.
 MIN_PIXELS, MAX_PIXELS = 16_384, 65_536
@@ -53,6 +54,9 @@ class Patches:
     names: np.ndarray  # [patches]: the place of its name in the description
     counts: np.ndarray  # [patches]: how many shapes have that name, less one
     boxes: np.ndarray  # f32 [patches, 4]: the distances of the shape's sides from the middle of the patch
+    # What each token shows (truth.py).
+    classes: np.ndarray  # [tokens, 9]
+    numbers: np.ndarray  # f32 [tokens, 6]
 
 
 def image_patches(image: Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
@@ -103,7 +107,7 @@ def picture_patches(picture: Picture) -> Patches:
         boxes[inside] = ((box[None] - middles[inside][:, None]) / BOX_UNIT).reshape(-1, 4)
     ordered = [_cells(values) for values in (letters, places, kinds, colors, ranks, names, counts, boxes)]
     ordered[2:7] = [values[:, 0] for values in ordered[2:7]]
-    return Patches(pixels, (rows, columns), *ordered)
+    return Patches(pixels, (rows, columns), *ordered, *token_truth(picture, ordered[:7]))
 
 
 def _cells(values: np.ndarray) -> np.ndarray:
@@ -111,9 +115,6 @@ def _cells(values: np.ndarray) -> np.ndarray:
     rows, columns = values.shape[0] // MERGE, values.shape[1] // MERGE
     values = values.reshape(rows, MERGE, columns, MERGE, -1).transpose(0, 2, 1, 3, 4)
     return values.reshape(rows * columns * MERGE * MERGE, -1)
-
-
-LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def letter_class(letter: str) -> int:
@@ -239,6 +240,15 @@ class Conversations:
         if rng.random() < 0.05:
             turns.append(self.corpus._turn(rng, 1.0))
         return self.encoder.sample(rng, system, turns, pictures)
+
+    def draw_easy(self, rng: random.Random, ease: float) -> Sample:
+        """Draw a conversation about shapes or words only, without coordinates."""
+        form = rng.choice(["shapes", "words"])
+        picture = self.looking.picture(rng, ease, form=form)
+        tasks = {"describe": 4, "color_of": 2, "kind_of": 1} if form == "shapes" else {"read": 4, "describe": 1}
+        looks = [self.looking.look(rng, picture, *rng.choices(list(tasks), tasks.values())) for _ in range(rng.randint(1, 4))]
+        turns = [self._turn(rng, look, int(index == 0)) for index, look in enumerate(looks)]
+        return self.encoder.sample(rng, None, turns, [picture])
 
     def _turn(self, rng: random.Random, look: Look, images: int) -> Turn:
         question = look.question

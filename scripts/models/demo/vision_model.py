@@ -12,7 +12,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from pictures import COLORS, KINDS, MAX_LETTERS, MAX_SHAPES, MAX_WORDS
 from train import ROPE, SIZES, TEMPLATE
-from vision_data import IGNORED, LETTERS, MERGE, PATCH, Patches, mrope_positions
+from truth import BINS, LETTERS, MERGE, NUMBERS, divergence, places_of
+from vision_data import IGNORED, PATCH, Patches, mrope_positions
 
 # What the text model's template does with parts of messages that are no text, and what Qwen3-VL's does.
 TEXT_ONLY = "{{- part.text if part.type == 'text' else raise_exception('this model reads text only') -}}"
@@ -169,6 +170,14 @@ def for_images(model: Qwen3VLForConditionalGeneration) -> Qwen3VLForConditionalG
 
 
 @torch.no_grad()
+def quiet_deepstack(model: Qwen3VLForConditionalGeneration) -> None:
+    """Let DeepStack add nothing at first: the text model begins without it."""
+    for merger in model.model.visual.deepstack_merger_list:
+        merger.linear_fc2.weight.zero_()
+        merger.linear_fc2.bias.zero_()
+
+
+@torch.no_grad()
 def whiten(model: Qwen3VLForConditionalGeneration, pixels: np.ndarray) -> None:
     """Start the patch embedding with the principal components of patches, each with the same variance.
 
@@ -185,51 +194,39 @@ def whiten(model: Qwen3VLForConditionalGeneration, pixels: np.ndarray) -> None:
 
 
 class Hints(nn.Module):
-    """What patches show, told by linear layers from the tower's last states and from its rows.
+    """What patches show, told by linear layers from the tower's last states. Only used in training."""
 
-    Only used in training: it teaches the tower much faster than answers alone do.
-    """
-
-    SPLITS = (2 * (1 + len(LETTERS)), 2 * MAX_WORDS * MAX_LETTERS, 1 + len(KINDS), 1 + len(COLORS), *[MAX_SHAPES] * 3, 4)
+    SPLITS = (2 * (1 + len(LETTERS)), 2 * MAX_WORDS * MAX_LETTERS, 1 + len(KINDS), 1 + len(COLORS), *[MAX_SHAPES] * 3, 4, NUMBERS * BINS)
 
     def __init__(self) -> None:
         super().__init__()
-        self.from_states = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, sum(self.SPLITS)))
-        self.from_rows = nn.Linear(TEXT_WIDTH, MERGE**2 * sum(self.SPLITS))
+        self.read = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, sum(self.SPLITS)))
 
     def losses(self, seen, images: list[Patches]) -> dict[str, torch.Tensor]:  # noqa: ANN001
-        truth = {
-            name: torch.from_numpy(np.concatenate([getattr(image, name) for image in images]))
-            for name in ("letters", "places", "kinds", "colors", "ranks", "names", "counts", "boxes")
-        }
-        states = self.from_states(seen.last_hidden_state).float()
-        rows = self.from_rows(seen.pooler_output).float().reshape(-1, sum(self.SPLITS))
-        result = {}
-        for source, values in (("states", states), ("rows", rows)):
-            for name, loss in self._of(values, truth).items():
-                result[f"{source} {name}"] = loss
-        return result
-
-    def _of(self, values: torch.Tensor, truth: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        letters, places, kinds, colors, ranks, names, counts, boxes = values.split(self.SPLITS, 1)
+        names = ("letters", "places", "kinds", "colors", "ranks", "names", "counts", "boxes", "numbers")
+        truth = {name: torch.from_numpy(np.concatenate([getattr(image, name) for image in images])) for name in names}
+        told = self.read(seen.last_hidden_state).float().split(self.SPLITS, 1)
+        letters, places, kinds, colors, ranks, shown, counts, boxes, numbers = told
         ce = functional.cross_entropy
         letters = letters.reshape(-1, 1 + len(LETTERS))
         targets = truth["letters"].reshape(-1)
-        # Most patches show no letter: both kinds count the same.
-        blank = ce(letters, targets.masked_fill(targets > 0, IGNORED), ignore_index=IGNORED)
-        printed = _mean(letters, targets.masked_fill(targets == 0, IGNORED))
         inside = truth["kinds"] > 0
-        count = inside.sum().clamp(min=1)
+        # Those of the token, from each of its patches.
+        has_numbers = ~torch.isnan(truth["numbers"][:, 0])
+        numbers = numbers.reshape(-1, MERGE**2, NUMBERS, BINS)[has_numbers]
+        wanted = places_of(truth["numbers"][has_numbers])[:, None].expand(-1, MERGE**2, -1, -1)
         return {
-            "letters": printed,
-            "blank": blank,
+            # Most patches show no letter: both kinds count the same.
+            "letters": _mean(letters, targets.masked_fill(targets == 0, IGNORED)),
+            "blank": ce(letters, targets.masked_fill(targets > 0, IGNORED), ignore_index=IGNORED),
             "places": _mean(places.reshape(-1, MAX_WORDS * MAX_LETTERS), truth["places"].reshape(-1)),
             "kinds": ce(kinds, truth["kinds"]),
             "colors": ce(colors, truth["colors"]),
             "ranks": _mean(ranks, truth["ranks"]),
-            "names": _mean(names, truth["names"]),
+            "names": _mean(shown, truth["names"]),
             "counts": _mean(counts, truth["counts"]),
-            "boxes": 2 * ((boxes - truth["boxes"]).abs().sum(1) * inside).sum() / count,
+            "boxes": 2 * ((boxes - truth["boxes"]).abs().sum(1) * inside).sum() / inside.sum().clamp(min=1),
+            "numbers": divergence(numbers, wanted),
         }
 
 
