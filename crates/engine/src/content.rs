@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::files::FileFingerprint;
 use crate::runner::projector_beside;
+use crate::source::choose::all_part_names;
 use crate::{EngineOptions, ModelFile};
 
 /// A SHA-256.
@@ -54,7 +55,7 @@ impl ContentFiles {
         match model {
             ModelFile::Embedded { bytes, .. } => embedded = Some(*bytes),
             ModelFile::Path(path) => {
-                paths = parts(path)?;
+                paths = parts(path);
                 projector = options.projector.is_none().then(|| projector_beside(path)).flatten();
             }
             ModelFile::Safetensors { folder, .. } => paths = in_folder(folder)?,
@@ -91,28 +92,13 @@ fn noted(paths: Vec<PathBuf>) -> io::Result<Vec<NotedFile>> {
 }
 
 /// Returns the files of a GGUF model: itself, or all parts of a split one, in order.
-fn parts(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Some((begin, end)) = split_name(&name) else { return Ok(vec![path.to_owned()]) };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder.unwrap_or(Path::new(".")))? {
-        let other = entry?.path();
-        let name = other.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if split_name(&name) == Some((begin, end)) {
-            found.push(other);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// Splits `NAME-00001-of-00003.gguf` into `NAME` and `-of-00003.gguf`.
-fn split_name(name: &str) -> Option<(&str, &str)> {
-    let at = name.rfind("-of-")?;
-    let (number, end) = (name.get(at.checked_sub(6)?..at)?, name.get(at..)?);
-    let digits = number.strip_prefix('-')?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some((&name[..at - 6], end))
+fn parts(path: &Path) -> Vec<PathBuf> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return vec![path.to_owned()];
+    };
+    let named = all_part_names(name).into_iter().map(|part| path.with_file_name(part));
+    // A whole file may be named like a part.
+    named.filter(|part| part == path || part.is_file()).collect()
 }
 
 /// Returns the files of a model in its folder, in order.

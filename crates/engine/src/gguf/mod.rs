@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 pub use crate::error::GgufError;
 pub use metadata::Metadata;
+pub(crate) use split::MAX_PARTS;
 pub use value::{Array, FromValue, Value};
 pub use writer::{TensorSpec, Writer};
 

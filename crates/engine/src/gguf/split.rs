@@ -16,7 +16,7 @@ const COUNT: &str = "split.count";
 /// The key of the number of tensors in all parts.
 const TENSORS: &str = "split.tensors.count";
 /// A limit above the number of parts of any model.
-const MAX_PARTS: u32 = 9_999;
+pub(crate) const MAX_PARTS: u32 = 9_999;
 
 /// The metadata of one part about the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

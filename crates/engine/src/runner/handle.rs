@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use chat::Sampling;
 use grammar::ConstraintError;
@@ -15,7 +14,7 @@ use super::compute::{Compute, Job};
 use super::describe::{beside, describe, describe_plan};
 use super::device::Place;
 use super::embed::{EmbeddingSink, PendingEmbedding};
-use super::gauges::{Gauges, HaltReason};
+use super::gauges::{EngineTotals, Gauges, HaltReason};
 use super::load::{DevicePlan, Loaded, load};
 use super::memory::MemoryPlan;
 use super::prompt::{PromptReader, ReadPrompt, ReadText};
@@ -32,7 +31,7 @@ use crate::lora::{AdapterId, Adapters};
 use crate::model::{Decoder, Workspace};
 use crate::sample::recommended;
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
-use crate::speculate::{DraftModel, DraftTotals, Speculation, Speculator};
+use crate::speculate::{DraftModel, Speculation, Speculator};
 use crate::system::GpuUse;
 use crate::text::{AnswerStart, Tokenizer};
 use crate::vision::{Family, Image, ResizedImage, VideoFrames};
@@ -78,27 +77,6 @@ pub struct EngineLoad {
     pub cached_pages: usize,
     /// All pages of the KV cache.
     pub total_pages: usize,
-}
-
-/// Totals of an engine since its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EngineTotals {
-    /// Prompt tokens computed, including recomputation after preemptions.
-    pub computed_prompt_tokens: u64,
-    /// Prompt tokens found in cached pages.
-    pub cached_prompt_tokens: u64,
-    /// The number of preemptions: generations that had to wait again because KV memory was used up.
-    pub preemptions: u64,
-    /// The steps that computed something.
-    pub computed_steps: u64,
-    /// The tokens that these steps computed, of prompts and answers.
-    pub step_tokens: u64,
-    /// The time that they took, with sampling and drafting.
-    pub step_time: Duration,
-    /// Tokens drafted by lookup.
-    pub lookup_drafts: DraftTotals,
-    /// Tokens drafted by the draft model.
-    pub model_drafts: DraftTotals,
 }
 
 impl Engine {
@@ -301,23 +279,7 @@ impl Engine {
 
     /// Returns the totals since the start.
     pub fn totals(&self) -> EngineTotals {
-        let gauges = &self.0.gauges;
-        EngineTotals {
-            computed_prompt_tokens: gauges.computed_prompt_tokens.load(Ordering::Relaxed),
-            cached_prompt_tokens: gauges.cached_prompt_tokens.load(Ordering::Relaxed),
-            preemptions: gauges.preemptions.load(Ordering::Relaxed),
-            computed_steps: gauges.computed_steps.load(Ordering::Relaxed),
-            step_tokens: gauges.step_tokens.load(Ordering::Relaxed),
-            step_time: Duration::from_micros(gauges.step_micros.load(Ordering::Relaxed)),
-            lookup_drafts: DraftTotals {
-                drafted: gauges.lookup_drafted.load(Ordering::Relaxed),
-                accepted: gauges.lookup_accepted.load(Ordering::Relaxed),
-            },
-            model_drafts: DraftTotals {
-                drafted: gauges.model_drafted.load(Ordering::Relaxed),
-                accepted: gauges.model_accepted.load(Ordering::Relaxed),
-            },
-        }
+        self.0.gauges.totals()
     }
 
     /// Returns the number of steps since the start. If it does not grow while sequences run or wait, a step

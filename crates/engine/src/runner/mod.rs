@@ -27,8 +27,9 @@ mod vision;
 
 pub use device::{DeviceChoice, Devices};
 pub use embed::PendingEmbedding;
+pub use gauges::EngineTotals;
 pub use generation::{CancelHandle, Generation};
-pub use handle::{Engine, EngineLoad, EngineTotals};
+pub use handle::{Engine, EngineLoad};
 pub use load::DevicePlan;
 pub use memory::MemoryPlan;
 pub use options::EngineOptions;

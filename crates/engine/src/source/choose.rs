@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::Quantization;
+use crate::gguf::MAX_PARTS;
 
 /// The default quantization: small, with little loss of quality.
 pub const PREFERRED: &str = "Q4_K_M";
@@ -99,9 +100,8 @@ pub(super) fn quantizations<'a>(
     files: impl Iterator<Item = &'a str>,
 ) -> Vec<(Option<String>, Vec<String>)> {
     let models = models(files).into_iter();
-    let model = |(whole, (file, parts)): (String, (&str, u32))| match parts {
-        0 | 1 => (quant(&whole).map(str::to_owned), vec![file.to_owned()]),
-        parts => (quant(&whole).map(str::to_owned), part_names(file, parts)),
+    let model = |(whole, (file, _)): (String, (&str, u32))| {
+        (quant(&whole).map(str::to_owned), all_part_names(file))
     };
     models.map(model).collect()
 }
@@ -155,6 +155,14 @@ pub fn part_names(file: &str, parts: u32) -> Vec<String> {
     let Some(stem) = stem(file) else { return vec![file.to_owned()] };
     let (whole, extension) = (split_suffix(stem).0, &file[stem.len()..]);
     (1..=parts).map(|part| format!("{whole}-{part:05}-of-{parts:05}{extension}")).collect()
+}
+
+/// Returns the names of all parts of the file that `file` is a part of, in order; its own if it is a whole file.
+pub fn all_part_names(file: &str) -> Vec<String> {
+    match stem(file).map_or(0, |stem| split_suffix(stem).1) {
+        parts @ 2..=MAX_PARTS => part_names(file, parts),
+        _ => vec![file.to_owned()],
+    }
 }
 
 /// Returns whether a model matches the wanted quantization or name.

@@ -13,7 +13,6 @@ use rand::{Rng, SeedableRng};
 use super::metadata::metadata;
 use super::tensors::tensors;
 use super::{SynthQuant, SynthShape};
-use crate::LoadError;
 use crate::architecture::ModelConfig;
 use crate::gguf::{Metadata, TensorSpec, Value, Writer};
 
@@ -40,18 +39,27 @@ pub struct SynthOptions {
 /// it is complete.
 pub fn synthesize(options: &SynthOptions, progress: impl FnMut(u64, u64)) -> io::Result<u64> {
     let SynthOptions { shape, quant, seed, output } = options;
-    let metadata = metadata(shape, *quant);
-    let config = config(shape, &metadata).map_err(io::Error::other)?;
-    write(&metadata, &tensors(&config, shape.tied, *quant), *seed, output, progress)
+    let Contents { metadata, tensors } = Contents::of(shape, *quant)?;
+    write(&metadata, &tensors, *seed, output, progress)
 }
 
-/// Reads the metadata of a model of this shape as a loader does.
-fn config(shape: &SynthShape, metadata: &[(String, Value)]) -> Result<ModelConfig, LoadError> {
-    let mut read = Metadata::new(shape.name.to_owned());
-    for (key, value) in metadata {
-        read.insert(key, value.clone(), key);
+/// The metadata of a model, and the tensors that a loader expects by them.
+struct Contents {
+    metadata: Vec<(String, Value)>,
+    tensors: Vec<TensorSpec>,
+}
+
+impl Contents {
+    fn of(shape: &SynthShape, quant: SynthQuant) -> io::Result<Self> {
+        let metadata = metadata(shape, quant);
+        let mut read = Metadata::new(shape.name.to_owned());
+        for (key, value) in &metadata {
+            read.insert(key, value.clone(), key);
+        }
+        let config = ModelConfig::from_metadata(&read, Some(shape.vocab));
+        let config = config.map_err(io::Error::other)?;
+        Ok(Self { tensors: tensors(&config, shape.tied, quant), metadata })
     }
-    ModelConfig::from_metadata(&read, Some(shape.vocab))
 }
 
 /// Writes a model, and to `draft` one of its first `layers` layers, which finds the same tokens likeliest: the other layers
@@ -62,9 +70,7 @@ pub fn synthesize_with_draft(
     draft: &Path,
 ) -> io::Result<(u64, u64)> {
     let SynthOptions { shape, quant, seed, output } = options;
-    let metadata = |shape: &SynthShape| metadata(shape, *quant);
-    let config = config(shape, &metadata(shape)).map_err(io::Error::other)?;
-    let tensors = tensors(&config, shape.tied, *quant);
+    let Contents { metadata: of_whole, tensors } = Contents::of(shape, *quant)?;
     let beyond = |tensor: &TensorSpec| {
         let layer = tensor.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
         let (number, name) = layer?;
@@ -78,9 +84,9 @@ pub fn synthesize_with_draft(
         Some(_) => Fill::Nothing,
         None => Fill::Random,
     };
-    let whole = write_filled(&metadata(shape), &tensors, *seed, output, silenced, |_, _| ())?;
-    let shape = &SynthShape { layers, ..*shape };
-    let part = write_filled(&metadata(shape), &tensors, *seed, draft, first, |_, _| ())?;
+    let whole = write_filled(&of_whole, &tensors, *seed, output, silenced, |_, _| ())?;
+    let of_part = metadata(&SynthShape { layers, ..*shape }, *quant);
+    let part = write_filled(&of_part, &tensors, *seed, draft, first, |_, _| ())?;
     Ok((whole, part))
 }
 
@@ -194,10 +200,12 @@ impl Source {
     fn vector(&mut self, tensor: &TensorSpec) -> Vec<u8> {
         let norms = ["norm.weight", "ln1.weight", "ln2.weight", "post_ln.weight"];
         let is_one_of = |ends: &[&str]| ends.iter().any(|end| tensor.name.ends_with(end));
-        let middle = match () {
-            () if is_one_of(&norms) => 1.0,
-            () if is_one_of(&["ssm_a"]) => -1.0,
-            () => 0.0,
+        let middle = if is_one_of(&norms) {
+            1.0
+        } else if is_one_of(&["ssm_a"]) {
+            -1.0
+        } else {
+            0.0
         };
         (0..tensor.shape[0])
             .flat_map(|_| (middle + self.random.random_range(-0.1f32..0.1)).to_le_bytes())
@@ -231,9 +239,8 @@ mod tests {
             ("qwen3.5-0.8b", 0.752),
             ("qwen3.5-4b", 4.206),
         ] {
-            let (shape, quant): (SynthShape, _) = (name.parse().unwrap(), SynthQuant::Q4KM);
-            let config = config(&shape, &metadata(&shape, quant)).unwrap();
-            let tensors = tensors(&config, shape.tied, quant);
+            let shape = name.parse().unwrap();
+            let Contents { tensors, .. } = Contents::of(&shape, SynthQuant::Q4KM).unwrap();
             let count: usize = tensors.iter().map(|one| one.shape.iter().product::<usize>()).sum();
             let off = (count as f64 / 1e9 - billions).abs() / billions;
             assert!(off < 0.005, "{name}: {count}");

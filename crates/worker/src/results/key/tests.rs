@@ -47,14 +47,13 @@ fn visuals(hash: u8) -> HashMap<String, ContentHash> {
     ["a", "b"].map(|name| (name.to_owned(), ContentHash([hash; 32]))).into()
 }
 
+fn plain<'a>(files: &'a ContentHashes, recommended: &'a Sampling) -> Setting<'a> {
+    Setting { files, adapter: None, recommended, loaded: ("Q4_K", 4096, 1024, 2048) }
+}
+
 fn key(task: &Task) -> ContentHash {
     let (files, recommended) = (files(1), Sampling::default());
-    let setting = Setting {
-        files: &files,
-        adapter: None,
-        recommended: &recommended,
-        loaded: ("Q4_K", 4096, 1024, 2048),
-    };
+    let setting = plain(&files, &recommended);
     of(task, setting, &visuals(1)).unwrap()
 }
 
@@ -173,12 +172,7 @@ fn the_model_its_adapter_and_its_settings_change_the_key() {
     let (task, recommended) = (Task { sampling, ..task() }, Sampling::default());
     let warm = Sampling { top_p: Some(0.5), ..Sampling::default() };
     let (one, other) = (files(1), files(2));
-    let plain = Setting {
-        files: &one,
-        adapter: None,
-        recommended: &recommended,
-        loaded: ("Q4_K", 4096, 1024, 2048),
-    };
+    let plain = plain(&one, &recommended);
     let settings = [
         plain,
         Setting { files: &other, ..plain },
@@ -201,12 +195,7 @@ fn the_model_its_adapter_and_its_settings_change_the_key() {
 #[test]
 fn images_count_by_their_content() {
     let (files, recommended) = (files(1), Sampling::default());
-    let setting = Setting {
-        files: &files,
-        adapter: None,
-        recommended: &recommended,
-        loaded: ("Q4_K", 4096, 1024, 2048),
-    };
+    let setting = plain(&files, &recommended);
     let of = |prompt: Prompt, hash| of(&Task { prompt, ..task() }, setting, &visuals(hash));
     let asking = |parts| Prompt::Chat(vec![Message { role: Role::User, parts, name: None }]);
     let image = |blob: &str| Part::Image { blob: blob.into() };

@@ -10,13 +10,13 @@ use crate::table::{Align, table};
 /// The rates of answers with and without speculation.
 #[derive(Debug, Serialize)]
 pub(super) struct Drafting {
-    /// Without.
+    /// The rate without speculation.
     without: Rate,
-    /// With.
+    /// The rate with speculation.
     with: Rate,
     /// The median of `round_ratios`.
     ratio: f64,
-    /// With, divided by without, of each round.
+    /// The rate with speculation, divided by the one without, in each round.
     round_ratios: Vec<f64>,
     /// Tokens that were drafted and computed.
     drafted: u64,
@@ -55,7 +55,7 @@ impl Drafting {
         })
     }
 
-    /// Formats all of them for people.
+    /// Formats the comparisons of several numbers of answers as a table.
     pub(super) fn table(all: &[Self]) -> String {
         const COLUMNS: [(&str, Align); 5] = [
             ("speculation", Align::Left),
