@@ -64,12 +64,20 @@ impl Contents {
 
 /// Writes a model, and to `draft` one of its first `layers` layers, which finds the same tokens likeliest: the other layers
 /// of the model change nothing, but take their time. For measurements of drafts. Returns the sizes in bytes.
+///
+/// # Errors
+/// If the model has fewer layers, or a file cannot be written.
 pub fn synthesize_with_draft(
     options: &SynthOptions,
     layers: usize,
     draft: &Path,
 ) -> io::Result<(u64, u64)> {
     let SynthOptions { shape, quant, seed, output } = options;
+    if layers > shape.layers {
+        let (name, most) = (shape.name, shape.layers);
+        let problem = format!("a draft has at most the {most} layers of {name}, not {layers}");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
     let Contents { metadata: of_whole, tensors } = Contents::of(shape, *quant)?;
     let beyond = |tensor: &TensorSpec| {
         let layer = tensor.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
@@ -248,6 +256,16 @@ mod tests {
         let error = "qwen9-1b".parse::<SynthShape>().unwrap_err().to_string();
         assert!(error.contains("qwen9-1b") && error.contains("qwen3-0.6b"), "{error}");
         assert!("q9".parse::<SynthQuant>().unwrap_err().to_string().contains("q4_k_m"));
+    }
+
+    #[test]
+    fn a_draft_with_more_layers_than_the_model_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (shape, output) = (SynthShape::small(), folder.path().join("a.gguf"));
+        let options = SynthOptions { shape, quant: SynthQuant::Q8_0, seed: 1, output };
+        let error = synthesize_with_draft(&options, 3, &folder.path().join("b.gguf")).unwrap_err();
+        assert!(error.to_string().contains("the 2 layers of small, not 3"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is written");
     }
 
     #[test]
