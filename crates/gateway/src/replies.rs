@@ -306,6 +306,14 @@ pub(crate) struct MetricsReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, nullable = false, example = 120)]
     reasoning_tokens: Option<u32>,
+    /// Tokens that speculative decoding drafted and computed beside those generated, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, nullable = false, example = 140)]
+    drafted_tokens: Option<u32>,
+    /// Generated tokens that were drafted; present with `drafted_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, nullable = false, example = 95)]
+    accepted_tokens: Option<u32>,
 }
 
 impl From<Metrics> for MetricsReply {
@@ -313,6 +321,7 @@ impl From<Metrics> for MetricsReply {
         // Rounds to milliseconds, the clock's resolution; further digits are artifacts of the
         // division.
         let round = |x: f64, digits: f64| (x * digits).round() / digits;
+        let drafted = metrics.drafted_tokens > 0;
         Self {
             queue_wait_time: round(metrics.queue_wait_time, 1000.0),
             processing_time: round(metrics.processing_time, 1000.0),
@@ -322,6 +331,8 @@ impl From<Metrics> for MetricsReply {
             tokens_per_second: round(metrics.tokens_per_second, 100.0),
             cached_tokens: metrics.cached_tokens,
             reasoning_tokens: Some(metrics.reasoning_tokens).filter(|tokens| *tokens > 0),
+            drafted_tokens: drafted.then_some(metrics.drafted_tokens),
+            accepted_tokens: drafted.then_some(metrics.accepted_tokens),
         }
     }
 }

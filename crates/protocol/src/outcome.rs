@@ -26,14 +26,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// A cancellation of a task that no worker ran.
-    pub const CANCELLED: Self = Self::Cancelled {
-        usage: Usage {
-            prompt_tokens: 0,
-            completion_tokens: 0,
-            cached_tokens: 0,
-            reasoning_tokens: 0,
-        },
-    };
+    pub const CANCELLED: Self = Self::Cancelled { usage: Usage::NONE };
 
     /// Returns the terminal state of a task with this outcome.
     pub const fn state(&self) -> TaskState {
@@ -267,7 +260,7 @@ mod tests {
     #[test]
     fn failures_and_cancellations_keep_their_usage() {
         let usage =
-            Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3, reasoning_tokens: 0 };
+            Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3, ..Usage::default() };
         let late = Outcome::Failed(TaskError::new(ErrorType::TimeLimitExceeded, "late"));
         for outcome in [late.with_usage(usage), Outcome::CANCELLED.with_usage(usage)] {
             let text = serde_json::to_string(&outcome).unwrap();

@@ -103,6 +103,12 @@ pub struct Metrics {
     /// Generated tokens that are reasoning.
     #[serde(default)]
     pub reasoning_tokens: u32,
+    /// Tokens that speculative decoding drafted and computed beside those generated.
+    #[serde(default)]
+    pub drafted_tokens: u32,
+    /// Generated tokens that were drafted.
+    #[serde(default)]
+    pub accepted_tokens: u32,
 }
 
 impl Metrics {
@@ -129,6 +135,8 @@ impl Metrics {
             tokens_per_second,
             cached_tokens: usage.cached_tokens,
             reasoning_tokens: usage.reasoning_tokens,
+            drafted_tokens: usage.drafted_tokens,
+            accepted_tokens: usage.accepted_tokens,
         }
     }
 }
@@ -144,7 +152,7 @@ mod tests {
             prompt_tokens: 50,
             completion_tokens: 200,
             cached_tokens: 32,
-            reasoning_tokens: 0,
+            ..Usage::default()
         };
         let metrics = Metrics::new(at(1_000), Some(at(3_300)), at(9_100), usage);
         assert_eq!(metrics.queue_wait_time, 2.3);

@@ -50,7 +50,7 @@ async fn main() {
     let server = RedisServer::start();
     let outcome = Outcome::Completed(Completion::of_text(
         "Start another one.",
-        Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 0, reasoning_tokens: 0 },
+        Usage { prompt_tokens: 5, completion_tokens: 7, ..Usage::default() },
     ));
     for at_once in [1, 8, 64] {
         let broker = Arc::new(RedisBroker::connect(RedisOptions::new(server.url())).unwrap());

@@ -9,6 +9,8 @@ pub(super) struct TokenCounts {
     cached: AtomicUsize,
     generated: AtomicUsize,
     reasoning: AtomicUsize,
+    drafted: AtomicUsize,
+    accepted: AtomicUsize,
 }
 
 impl TokenCounts {
@@ -18,6 +20,8 @@ impl TokenCounts {
             cached: AtomicUsize::new(0),
             generated: AtomicUsize::new(0),
             reasoning: AtomicUsize::new(0),
+            drafted: AtomicUsize::new(0),
+            accepted: AtomicUsize::new(0),
         }
     }
 
@@ -33,6 +37,16 @@ impl TokenCounts {
     /// Sets the number of generated tokens that are reasoning.
     pub(super) fn set_reasoning(&self, tokens: usize) {
         self.reasoning.store(tokens, Ordering::Relaxed);
+    }
+
+    /// Adds tokens that were drafted and computed.
+    pub(super) fn add_drafted(&self, tokens: usize) {
+        self.drafted.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    /// Adds a generated token that was drafted.
+    pub(super) fn add_accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn prompt(&self) -> usize {
@@ -51,5 +65,13 @@ impl TokenCounts {
 
     pub(super) fn reasoning(&self) -> usize {
         self.reasoning.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn drafted(&self) -> usize {
+        self.drafted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 }

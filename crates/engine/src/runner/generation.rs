@@ -72,6 +72,8 @@ impl Generation {
             completion_tokens: count(self.counts.generated()),
             cached_tokens: count(self.counts.cached()),
             reasoning_tokens: count(self.counts.reasoning()),
+            drafted_tokens: count(self.counts.drafted()),
+            accepted_tokens: count(self.counts.accepted()),
         }
     }
 

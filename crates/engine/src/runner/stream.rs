@@ -83,6 +83,16 @@ impl Stream {
         self.counts.add_cached(tokens);
     }
 
+    /// Adds to the number of tokens that were drafted and computed.
+    pub(super) fn add_drafted(&mut self, tokens: usize) {
+        self.counts.add_drafted(tokens);
+    }
+
+    /// Counts a drafted token that was accepted.
+    pub(super) fn add_accepted(&mut self) {
+        self.counts.add_accepted();
+    }
+
     /// Records the time of a sampled token.
     pub(super) fn tick(&mut self, now: Instant) {
         self.first.get_or_insert(now);

@@ -8,6 +8,7 @@ mod draft_model;
 mod options;
 mod pays;
 
+use chat::Usage;
 use common::{Fixture, fixtures};
 use engine::source::{SourceOptions, resolve};
 use engine::{
@@ -28,7 +29,7 @@ pub(crate) struct Seen {
 /// The reason, the stop string, and the tokens of prompt and answer.
 type End = (engine::StopReason, Option<String>, usize, usize);
 
-pub(crate) fn read(mut generation: Generation) -> Seen {
+pub(crate) fn read(generation: &mut Generation) -> Seen {
     let mut pieces = Vec::new();
     loop {
         match generation.next_blocking().unwrap() {
@@ -75,7 +76,7 @@ pub(crate) fn speculates(engine: &Engine) -> bool {
 pub(crate) fn answers(engine: &Engine, requests: &[Request]) -> Vec<Seen> {
     let running: Vec<Generation> =
         requests.iter().map(|request| engine.submit(request).unwrap()).collect();
-    running.into_iter().map(read).collect()
+    running.into_iter().map(|mut generation| read(&mut generation)).collect()
 }
 
 /// Expects the same answers of engines that draft whatever they may and of one that drafts nothing. Returns the
@@ -119,6 +120,25 @@ fn two_thousand_prompts_have_the_same_greedy_text() {
     let options = EngineOptions { max_batch: 6, ..EngineOptions::default() };
     let rate = expect_same(&tiny(), options, &requests);
     println!("{:.1} % of the drafted tokens were accepted", 100.0 * rate);
+}
+
+#[test]
+fn answers_count_what_was_drafted_for_them() {
+    let mut random = StdRng::seed_from_u64(3);
+    let engine = Engine::start(&tiny(), &always(EngineOptions::default())).unwrap();
+    let mut sum = Usage::NONE;
+    for _ in 0..20 {
+        let request = Request::greedy(Input::Tokens(prompt(&mut random, 500)), 32);
+        let mut generation = engine.submit(&request).unwrap();
+        read(&mut generation);
+        let usage = generation.usage();
+        assert!(usage.accepted_tokens <= usage.drafted_tokens.min(usage.completion_tokens));
+        sum += usage;
+    }
+    let drafts = engine.totals().lookup_drafts;
+    assert_eq!(u64::from(sum.drafted_tokens), drafts.drafted);
+    assert_eq!(u64::from(sum.accepted_tokens), drafts.accepted);
+    assert_eq!(speculates(&engine), sum.accepted_tokens > 0, "{sum:?}");
 }
 
 #[test]

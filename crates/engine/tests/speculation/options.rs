@@ -137,7 +137,7 @@ fn pages_of_answers_hold_no_rejected_tokens() {
             let sampling = Sampling { temperature: Some(0.0), logprobs, ..Sampling::default() };
             let request = Request { sampling, ..greedy(&tokens, 90) };
             let [with, without] =
-                [&drafting, &plain].map(|engine| read(engine.submit(&request).unwrap()));
+                [&drafting, &plain].map(|engine| read(&mut engine.submit(&request).unwrap()));
             assert_eq!(with, without, "{request:?}");
             let drawn = with.pieces.iter().flat_map(|(_, logprobs)| logprobs);
             tokens.extend(drawn.map(|one| one.drawn.id.unwrap()));
@@ -177,7 +177,7 @@ fn models_that_cannot_verify_drafts_exactly_draft_nothing() {
         let engine = fixture.start(&always(EngineOptions::default()));
         assert_eq!(engine.speculation(), Speculation::Off, "{name}");
         let prompt = fixture.longest();
-        assert!(read(engine.submit(&greedy(&prompt.tokens, 40)).unwrap()).end.is_ok());
+        assert!(read(&mut engine.submit(&greedy(&prompt.tokens, 40)).unwrap()).end.is_ok());
         assert_eq!(engine.totals().lookup_drafts.drafted, 0);
     }
     let hybrid = crate::fixtures().join("qwen35/qwen35-q8_0.gguf");

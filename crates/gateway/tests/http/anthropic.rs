@@ -42,7 +42,7 @@ fn call(id: &str) -> ToolCall {
 
 fn completed(first: Choice) -> Outcome {
     let usage =
-        Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8, reasoning_tokens: 0 };
+        Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8, ..Usage::NONE };
     Outcome::Completed(Completion { first, usage, ..Completion::default() })
 }
 
@@ -251,7 +251,7 @@ fn tokens_are_counted_by_an_urgent_task_with_the_same_prompt() {
         (&counted.task.prompt, &counted.task.form),
         (&message.task.prompt, &message.task.form)
     );
-    let usage = Usage { prompt_tokens: 123, ..Usage::default() };
+    let usage = Usage { prompt_tokens: 123, ..Usage::NONE };
     rig.finish(&counted, &Outcome::Completed(Completion { usage, ..Completion::default() }));
     let reply = counting.join().unwrap();
     assert_eq!((reply.status, reply.json()), (200, json!({"input_tokens": 123})));

@@ -226,6 +226,6 @@ pub(crate) fn task_id(reply: &Value) -> TaskId {
 pub(crate) fn answer(text: &str) -> Outcome {
     Outcome::Completed(Completion::of_text(
         text,
-        Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8, reasoning_tokens: 0 },
+        Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8, ..Usage::default() },
     ))
 }

@@ -77,18 +77,26 @@ fn submitted_prompt_returns_its_answer() {
 }
 
 #[test]
-fn a_result_names_the_stop_string_and_the_reasoning_if_there_are_any() {
+fn a_result_names_the_stop_string_and_tokens_of_reasoning_and_drafts_if_there_are_any() {
     let rig = Rig::start();
     let submitted = rig.client().post("/generate", &json!({"prompt": "Why?", "stop": ["x"]}));
     let first =
         Choice { text: "Because".into(), stop_sequence: Some("x".into()), ..Choice::default() };
-    let usage = Usage { completion_tokens: 34, reasoning_tokens: 21, ..Usage::default() };
+    let usage = Usage {
+        completion_tokens: 34,
+        reasoning_tokens: 21,
+        drafted_tokens: 40,
+        accepted_tokens: 17,
+        ..Usage::default()
+    };
     let outcome = Outcome::Completed(Completion { first, usage, ..Completion::default() });
     rig.finish(&rig.claim(), &outcome);
     let id = submitted.json()["task_id"].as_str().unwrap().to_owned();
     let body = rig.client().get(&format!("/result/{id}")).json();
     assert_eq!(body["stop_sequence"], "x");
-    assert_eq!(body["metrics"]["reasoning_tokens"], 21);
+    let metrics = &body["metrics"];
+    assert_eq!(metrics["reasoning_tokens"], 21);
+    assert_eq!((&metrics["drafted_tokens"], &metrics["accepted_tokens"]), (&json!(40), &json!(17)));
 }
 
 #[test]

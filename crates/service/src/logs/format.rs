@@ -248,7 +248,7 @@ mod tests {
             prompt_tokens: 50,
             completion_tokens: 200,
             cached_tokens: 32,
-            reasoning_tokens: 0,
+            ..Usage::default()
         };
         let outcome = Outcome::Completed(Completion::of_text("…", usage));
         assert_eq!(

@@ -132,7 +132,7 @@ impl Drop for Running {
 pub(crate) fn answer(text: &str) -> Outcome {
     Outcome::Completed(Completion::of_text(
         text,
-        Usage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 0, reasoning_tokens: 0 },
+        Usage { prompt_tokens: 1, completion_tokens: 2, ..Usage::NONE },
     ))
 }
 

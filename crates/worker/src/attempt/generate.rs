@@ -160,9 +160,10 @@ async fn next_of(generations: &mut [Generation]) -> Option<(usize, Progress)> {
 /// Returns the tokens of all answers so far, and of their prompt once.
 fn usage_of(generations: &[Generation]) -> Usage {
     let each = || generations.iter().map(Generation::usage);
-    let completion_tokens = each().map(|usage| usage.completion_tokens).sum();
-    let reasoning_tokens = each().map(|usage| usage.reasoning_tokens).sum();
-    Usage { completion_tokens, reasoning_tokens, ..each().next().unwrap_or_default() }
+    let mut sum = Usage::NONE;
+    each().for_each(|usage| sum += usage);
+    let Usage { prompt_tokens, cached_tokens, .. } = each().next().unwrap_or_default();
+    Usage { prompt_tokens, cached_tokens, ..sum }
 }
 
 /// Decides about generations that all have ended.

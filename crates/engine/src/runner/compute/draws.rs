@@ -36,7 +36,10 @@ impl Compute {
         for wanted in [Logits::Last, Logits::Argmax] {
             for chunk in plan.chunks.iter().filter(|chunk| chunk.samples) {
                 if self.wants(chunk.id) == wanted {
-                    let sink = self.sinks.remove(&chunk.id);
+                    let mut sink = self.sinks.remove(&chunk.id);
+                    if let Some(Sink::Answer(stream)) = &mut sink {
+                        stream.add_drafted(chunk.drafted);
+                    }
                     self.draws.push(Draw { id: chunk.id, sink, token: Ok(None) });
                     let drafted = || Draw { id: chunk.id, sink: None, token: Ok(None) };
                     self.draws.extend(std::iter::repeat_with(drafted).take(chunk.drafted));
@@ -89,7 +92,10 @@ impl Compute {
         }
         self.speculator.note_accepted(id);
         let token = match self.sinks.get_mut(&id) {
-            Some(Sink::Answer(stream)) if !logits.is_empty() => stream.sample(logits),
+            Some(Sink::Answer(stream)) => {
+                stream.add_accepted();
+                if logits.is_empty() { likeliest } else { stream.sample(logits) }
+            }
             _ => likeliest,
         };
         self.take_token(id, token, logits);

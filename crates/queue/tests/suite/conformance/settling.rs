@@ -167,6 +167,7 @@ async fn usage_is_counted_by_owner_key_and_model(on: Fixture) {
             completion_tokens: 10 + nth,
             cached_tokens: nth,
             reasoning_tokens: 1,
+            ..Usage::NONE
         };
         let claimant = queue::Claimant { models: models.to_vec(), ..claimant(LONG) };
         let held = claimed(broker, &claimant).await;

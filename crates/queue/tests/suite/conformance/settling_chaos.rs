@@ -41,7 +41,7 @@ async fn whatever_ends_tasks_all_reservations_are_settled_to_the_token(on: Fixtu
                         prompt_tokens: random.below(300) as u32,
                         completion_tokens: random.below(400) as u32,
                         cached_tokens: random.below(20) as u32,
-                        reasoning_tokens: 0,
+                        ..Usage::NONE
                     };
                     let outcome = match random.below(12) {
                         0 => failed("no \"luck\"").with_usage(usage),

@@ -193,7 +193,7 @@ pub(crate) fn claimant(lease: Duration) -> Claimant {
 pub(crate) fn completed(text: &str) -> Outcome {
     Outcome::Completed(Completion::of_text(
         text,
-        Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3, reasoning_tokens: 0 },
+        Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3, ..Usage::NONE },
     ))
 }
 

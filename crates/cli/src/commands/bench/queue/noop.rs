@@ -77,7 +77,7 @@ impl Workers {
 pub(super) fn answer() -> Outcome {
     Outcome::Completed(Completion::of_text(
         "ok",
-        Usage { prompt_tokens: 50, completion_tokens: 1, cached_tokens: 0, reasoning_tokens: 0 },
+        Usage { prompt_tokens: 50, completion_tokens: 1, ..Usage::default() },
     ))
 }
 

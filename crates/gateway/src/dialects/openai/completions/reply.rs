@@ -25,7 +25,7 @@ impl CompletionReply {
         let mut usage = Usage::default();
         for (prompt, snapshot) in ended.iter().enumerate() {
             let (answers, used) = Answer::all(snapshot)?;
-            add(&mut usage, used);
+            usage += used;
             for (choice, answer) in answers.iter().enumerate() {
                 let logprobs = answer.logprobs.as_ref();
                 let text = format!("{}{}", self.echoed(prompt), answer.text);
@@ -63,14 +63,6 @@ impl CompletionReply {
 /// Returns the id of a response, from the id of its first task.
 pub(super) fn completion_id(task_id: TaskId) -> String {
     format!("cmpl-{}", task_id.to_string().replace('-', ""))
-}
-
-/// Adds the usage of a task to the sum.
-pub(super) fn add(sum: &mut Usage, usage: Usage) {
-    sum.prompt_tokens = sum.prompt_tokens.saturating_add(usage.prompt_tokens);
-    sum.completion_tokens = sum.completion_tokens.saturating_add(usage.completion_tokens);
-    sum.cached_tokens = sum.cached_tokens.saturating_add(usage.cached_tokens);
-    sum.reasoning_tokens = sum.reasoning_tokens.saturating_add(usage.reasoning_tokens);
 }
 
 /// Returns why a completion ended.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::super::sse::{self, Frames};
 use super::super::usage::UsageReply;
 use super::super::{FINGERPRINT, error};
-use super::reply::{CompletionReply, add, completion_id, finish_reason, logprobs};
+use super::reply::{CompletionReply, completion_id, finish_reason, logprobs};
 use crate::follow::answer::{AnswerFeed, AnswerStep, Delta, Piece};
 use crate::follow::{Attended, Call, Feed};
 use crate::hangup::ClientEnd;
@@ -128,7 +128,7 @@ impl Frames for CompletionStream {
                         Some(reason),
                     );
                 }
-                add(&mut self.usage, snapshot.outcome.map(|end| end.usage()).unwrap_or_default());
+                self.usage += snapshot.outcome.map(|end| end.usage()).unwrap_or_default();
                 self.pending -= 1;
                 if self.pending == 0 {
                     self.end(&mut frames);
