@@ -182,12 +182,9 @@ def split_qkvz(values: np.ndarray, config: PreTrainedConfig) -> tuple[np.ndarray
     return np.concatenate([query, key, value]), z
 
 
-def converted(arch: str, model: PreTrainedModel) -> dict[str, np.ndarray]:
-    """Return the tensors of the GGUF file, in float32."""
-    config, out = model.config, {}
-    source = model.state_dict()
-    if arch in MTP_LAYERS:
-        source = source | mtp_tensors(model)
+def converted(arch: str, config: PreTrainedConfig, source: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """Return the tensors of the GGUF file of a text model, in float32."""
+    out = {}
     names = {"fc": "nextn.eh_proj", "pre_fc_norm_embedding": "nextn.enorm", "pre_fc_norm_hidden": "nextn.hnorm",
              "norm": "nextn.shared_head_norm"}
     for key, tensor in source.items():
@@ -231,16 +228,8 @@ def converted(arch: str, model: PreTrainedModel) -> dict[str, np.ndarray]:
     return {key: np.ascontiguousarray(values) for key, values in out.items()}
 
 
-def write_gguf(arch: str, model: PreTrainedModel, path: Path, kind: str) -> None:
-    config = model.config
-    writer = gguf.GGUFWriter(str(path), arch)
-    writer.add_name(f"tiny random {arch}")
-    writer.add_file_type(FILE_TYPES[kind])
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    mtp = MTP_LAYERS.get(arch, 0)
-    writer.add_block_count(config.num_hidden_layers + mtp)
-    if mtp:
-        writer.add_nextn_predict_layers(mtp)
+def add_config(writer: gguf.GGUFWriter, arch: str, config: PreTrainedConfig) -> None:
+    """Add the keys that describe the architecture, except `block_count`."""
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     if getattr(config, "intermediate_size", None):
@@ -265,15 +254,34 @@ def write_gguf(arch: str, model: PreTrainedModel, path: Path, kind: str) -> None
     writer.add_ssm_time_step_rank(config.linear_num_value_heads)
     writer.add_ssm_inner_size(config.linear_value_head_dim * config.linear_num_value_heads)
     writer.add_uint32(f"{arch}.full_attention_interval", 4)
+
+
+def add_tensors(writer: gguf.GGUFWriter, tensors: dict[str, np.ndarray], kind: str) -> None:
+    """Add tensors: matrices in the format `kind`, the others in float32, as the converter does."""
+    for name, values in tensors.items():
+        matrix = values.ndim > 1 and name.split(".")[2:3] != [] and name.split(".")[-2] not in ALWAYS_F32
+        stored = WeightType[kind] if matrix or name in ("token_embd.weight", "output.weight") else WeightType.F32
+        writer.add_tensor(name, gguf.quantize(values, stored), raw_dtype=stored)
+
+
+def write_gguf(arch: str, model: PreTrainedModel, path: Path, kind: str) -> None:
+    config, source = model.config, model.state_dict()
+    writer = gguf.GGUFWriter(str(path), arch)
+    writer.add_name(f"tiny random {arch}")
+    writer.add_file_type(FILE_TYPES[kind])
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    mtp = MTP_LAYERS.get(arch, 0)
+    writer.add_block_count(config.num_hidden_layers + mtp)
+    if mtp:
+        writer.add_nextn_predict_layers(mtp)
+        source = source | mtp_tensors(model)
+    add_config(writer, arch, config)
     tokenizer = fixture_tokenizer.tokenizer()
     _add_vocabulary(
         writer, Vocabulary.of(tokenizer, VOCAB_SIZE), "<|im_end|>", "<|endoftext|>", "<|endoftext|>"
     )
     writer.add_chat_template(CHAT_TEMPLATE.read_text(encoding="utf-8"))
-    for name, values in converted(arch, model).items():
-        matrix = values.ndim > 1 and name.split(".")[2:3] != [] and name.split(".")[-2] not in ALWAYS_F32
-        stored = WeightType[kind] if matrix or name in ("token_embd.weight", "output.weight") else WeightType.F32
-        writer.add_tensor(name, gguf.quantize(values, stored), raw_dtype=stored)
+    add_tensors(writer, converted(arch, config, source), kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

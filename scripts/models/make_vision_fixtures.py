@@ -2,7 +2,7 @@
 """Write images with the results of transformers' processors, tiny random vision towers with their outputs, and tiny
 text models with the logits and greedy tokens that follow from text, images and videos.
 
-`--search N` looks for seeds whose greedy tokens are the most robust.
+`--search N [NAME …]` looks for seeds whose greedy tokens are the most robust. Names alone write these models only.
 
 The processors are those of torchvision, transformers' default. `requirements-vision.txt` has the versions.
 
@@ -33,6 +33,8 @@ from transformers import (
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessor,
+    Qwen3_5Config,
+    Qwen3_5ForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     Qwen3VLMoeConfig,
@@ -40,14 +42,14 @@ from transformers import (
 )
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel, Qwen2_5_VLModel
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
-from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel, Qwen2VLModel
+from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLModel
 from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5VisionConfig
-from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5VisionModel
 from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLVisionConfig
-from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel, Qwen3VLVisionModel
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 
+import make_hybrid_fixtures as hybrid
 
 OUT = Path(__file__).resolve().parents[2] / "crates/engine/tests/fixtures/vision"
 
@@ -228,17 +230,13 @@ def sizes() -> list[list[int]]:
 
 TOWERS = {
     "qwen2vl": (
-        "qwen2_vl",
         "visual.",
-        Qwen2VisionTransformerPretrainedModel,
         Qwen2VLVisionConfig(
             depth=3, embed_dim=16, hidden_size=32, mlp_ratio=2, num_heads=2, patch_size=4, hidden_act="quick_gelu"
         ),
     ),
     "qwen2.5vl": (
-        "qwen2_5_vl",
         "visual.",
-        Qwen2_5_VisionTransformerPretrainedModel,
         Qwen2_5_VLVisionConfig(
             depth=3,
             hidden_size=16,
@@ -254,9 +252,7 @@ TOWERS = {
         ),
     ),
     "qwen3vl": (
-        "qwen3_vl",
         "model.visual.",
-        Qwen3VLVisionModel,
         Qwen3VLVisionConfig(
             depth=3,
             hidden_size=16,
@@ -270,9 +266,7 @@ TOWERS = {
         ),
     ),
     "qwen3.5": (
-        "qwen3_5",
         "model.visual.",
-        Qwen3_5VisionModel,
         Qwen3_5VisionConfig(
             depth=2,
             hidden_size=16,
@@ -287,9 +281,9 @@ TOWERS = {
 }
 
 # The tower of the model with experts is that of Qwen3-VL, under another name.
-TOWERS["qwen3vlmoe"] = ("qwen3_vl_moe", *TOWERS["qwen3vl"][1:])
+TOWERS["qwen3vlmoe"] = TOWERS["qwen3vl"]
 
-# The text models of four of the towers.
+# The text models of the towers.
 # Bytes, a merged token, markers.
 VOCABULARY, BYTES, IMAGE, VIDEO, START, END = 264, 256, 260, 261, 262, 263
 TEXT = dict(
@@ -336,8 +330,30 @@ MODELS["qwen3vlmoe"] = (
     MODELS["qwen3vl"][2] | dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24),
     [4, 2, 2, 0],
 )
+MODELS["qwen3.5"] = (
+    Qwen3_5ForConditionalGeneration,
+    Qwen3_5Config,
+    TEXT
+    | dict(
+        num_hidden_layers=4,
+        head_dim=32,
+        linear_conv_kernel_dim=4,
+        linear_key_head_dim=16,
+        linear_value_head_dim=16,
+        linear_num_key_heads=2,
+        linear_num_value_heads=6,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": 100.0,
+            "partial_rotary_factor": 0.5,
+            "mrope_section": [4, 2, 2],
+            "mrope_interleaved": True,
+        },
+    ),
+    [4, 2, 2, 0],
+)
 # Of 60 seeds those with the widest gap between the best and the second logit of all greedy steps.
-SEEDS = {"qwen2vl": 31, "qwen2.5vl": 50, "qwen3vl": 0, "qwen3vlmoe": 4}
+SEEDS = {"qwen3.5": 0, "qwen2vl": 31, "qwen2.5vl": 50, "qwen3vl": 0, "qwen3vlmoe": 4}
 GREEDY = 48
 # The last tokens of each prompt whose logits are stored.
 STORED = 8
@@ -364,10 +380,12 @@ def noise(count: int, seed: int) -> np.ndarray:
 def randomize(model: torch.nn.Module, seed: int) -> None:
     """Draws weights that are large enough for mistakes to show, and that f16 stores exactly."""
     torch.manual_seed(seed)
+    is_hybrid = isinstance(model, Qwen3_5ForConditionalGeneration)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm" in name or "ln_q" in name:
-                values = torch.randn_like(weight) * 0.2 + (1 if name.endswith("weight") else 0)
+                zero_centred = is_hybrid and "language_model" in name and "linear_attn.norm" not in name
+                values = torch.randn_like(weight) * 0.2 + (1 if name.endswith("weight") and not zero_centred else 0)
             elif weight.ndim == 1:
                 values = torch.randn_like(weight) * 0.3
             elif "pos_embed" in name:
@@ -390,7 +408,7 @@ def prompt(name: str, items: list, seed: int) -> tuple[list[int], list[list]]:
             continue
         kind, (time, height, width) = item
         # In Qwen3-VL each pair of frames of a video is an image of its own, after the text of its time.
-        apart = kind == VIDEO and name.startswith("qwen3vl")
+        apart = kind == VIDEO and name.startswith("qwen3")
         for grid in [[1, height, width]] * time if apart else [[time, height, width]]:
             if apart:
                 tokens += random.integers(0, BYTES, 3).tolist()
@@ -423,7 +441,7 @@ def run(model: torch.nn.Module, name: str, tokens: list[int], spans: list[list],
 
 def build(name: str, seed: int) -> torch.nn.Module:
     kind, config, text, _ = MODELS[name]
-    vision = {key: value for key, value in TOWERS[name][3].to_dict().items() if not key.startswith("_")}
+    vision = {key: value for key, value in TOWERS[name][1].to_dict().items() if not key.startswith("_")}
     model = kind(config(text_config=text, vision_config=vision, tie_word_embeddings=False, **TOKENS))
     model = model.float().eval()
     model.set_attn_implementation("eager")
@@ -457,6 +475,8 @@ def greedy(model: torch.nn.Module, name: str, least: float = 0.0) -> tuple[list[
 
 def write_text(name: str, model: torch.nn.Module, path: Path) -> None:
     """Writes the text model as GGUF, in f16."""
+    if name == "qwen3.5":
+        return write_hybrid_text(model, path)
     *_, text, sections = MODELS[name]
     # Qwen2.5-VL has the text model of Qwen2-VL.
     writer = gguf.GGUFWriter(path, name.replace("qwen2.5", "qwen2"))
@@ -477,16 +497,7 @@ def write_text(name: str, model: torch.nn.Module, path: Path) -> None:
         writer.add_expert_count(text["num_experts"])
         writer.add_expert_used_count(text["num_experts_per_tok"])
         writer.add_expert_feed_forward_length(text["moe_intermediate_size"])
-    tokens = list(bytes_to_unicode().values())
-    tokens += ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "Ġt"]
-    tokens += ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
-    writer.add_token_list(tokens)
-    writer.add_token_types([3 if token.startswith("<|") else 1 for token in tokens])
-    writer.add_token_merges(["Ġ t"])
-    writer.add_eos_token_id(BYTES + 2)
-    writer.add_bos_token_id(BYTES)
+    add_vocabulary(writer, "qwen2")
     names = {
         "input_layernorm": "attn_norm",
         "self_attn.q_proj": "attn_q",
@@ -523,6 +534,39 @@ def write_text(name: str, model: torch.nn.Module, path: Path) -> None:
         # Routers stay f32, as converters leave them.
         exact = numbers.ndim < 2 or "ffn_gate_inp" in stem
         writer.add_tensor(f"{stem}.{kind}", numbers if exact else numbers.astype(np.float16))
+    finish(writer)
+
+
+def write_hybrid_text(model: torch.nn.Module, path: Path) -> None:
+    """Writes the text model of a Qwen3.5 as GGUF, as llama.cpp's converter does."""
+    config = model.config.text_config
+    source = {
+        key.replace("model.language_model.", "model."): value
+        for key, value in model.state_dict().items()
+        if ".visual." not in key
+    }
+    writer = gguf.GGUFWriter(path, "qwen35")
+    writer.add_block_count(config.num_hidden_layers)
+    hybrid.add_config(writer, "qwen35", config)
+    add_vocabulary(writer, "qwen35")
+    hybrid.add_tensors(writer, hybrid.converted("qwen35", config, source), "F16")
+    finish(writer)
+
+
+def add_vocabulary(writer: gguf.GGUFWriter, splits: str) -> None:
+    tokens = list(bytes_to_unicode().values())
+    tokens += ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "Ġt"]
+    tokens += ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(splits)
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if token.startswith("<|") else 1 for token in tokens])
+    writer.add_token_merges(["Ġ t"])
+    writer.add_eos_token_id(BYTES + 2)
+    writer.add_bos_token_id(BYTES)
+
+
+def finish(writer: gguf.GGUFWriter) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -536,12 +580,14 @@ def write_config(model: torch.nn.Module, folder: Path) -> None:
         (folder / "config.json").write_text((Path(saved_to) / "config.json").read_text())
         with safe_open(Path(saved_to) / "model.safetensors", "pt") as file:
             shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}
+    if model.config.model_type == "qwen3_5":
+        return
     text = json.dumps(shapes, separators=(",", ":")).replace('],"', '],\n"')
     (folder / "tensors.json").write_text(text + "\n")
 
 
 def write_model(name: str, seed: int) -> torch.nn.Module:
-    """Writes a text model with the results of the whole model; returns its tower."""
+    """Writes a text model with the results of the whole model, which it returns."""
     folder = OUT / name
     folder.mkdir(parents=True, exist_ok=True)
     model = build(name, seed)
@@ -551,7 +597,7 @@ def write_model(name: str, seed: int) -> torch.nn.Module:
     (folder / "text.json").write_text(json.dumps(cases, separators=(",", ":")).replace('{"name"', '\n{"name"') + "\n")
     np.concatenate(logits).astype("<f4").tofile(folder / "logits.f32")
     print(f"{name}: gaps {[case['smallest_gap'] for case in cases]}, {[len(set(c['greedy'])) for c in cases]} tokens")
-    return model.model.visual
+    return model
 
 
 def search(name: str, seeds: int) -> None:
@@ -568,30 +614,25 @@ def search(name: str, seeds: int) -> None:
             print(name, best, flush=True)
 
 
-def write_tower(name: str, seed: int) -> None:
-    model_type, prefix, kind, config = TOWERS[name]
-    config._attn_implementation = "eager"
-    if name in MODELS:
-        model = write_model(name, SEEDS[name])
-    else:
-        model = kind(config).float().eval()
-        randomize(model, seed)
+def write_whole(name: str) -> None:
+    """Writes a model: the text model, the tower, and their results."""
     folder = OUT / name
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {f"{prefix}{key}": value.half().contiguous() for key, value in model.state_dict().items()}
+    model = write_model(name, SEEDS[name])
+    tower = model.model.visual
+    if name == "qwen3.5":
+        # The whole model under the names of its publishers, since its text model's names and order differ in GGUF.
+        weights = model.state_dict()
+    else:
+        weights = {f"{TOWERS[name][0]}{key}": value for key, value in tower.state_dict().items()}
+    weights = {key: value.half().contiguous() for key, value in weights.items()}
     save_file(weights, folder / "model.safetensors")
     (folder / "model.safetensors").chmod(0o644)
-    if name not in MODELS:
-        vision = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
-        (folder / "config.json").write_text(
-            json.dumps(dict(model_type=model_type, vision_config=vision), indent=1, sort_keys=True) + "\n"
-        )
     outputs = []
     for index, grid in enumerate(GRIDS):
         patches = int(np.prod(grid))
         pixels = torch.from_numpy(noise(patches * 3 * 2 * 4 * 4, index).reshape(patches, -1))
         with torch.no_grad():
-            result = model(pixels, grid_thw=torch.tensor([grid]), return_dict=True)
+            result = tower(pixels, grid_thw=torch.tensor([grid]), return_dict=True)
         rows = [result.pooler_output, *(getattr(result, "deepstack_features", None) or [])]
         outputs += [row.float().numpy().reshape(-1) for row in rows]
     np.concatenate(outputs).astype("<f4").tofile(folder / "outputs.f32")
@@ -651,9 +692,11 @@ def main() -> None:
         for name in sys.argv[3:] or MODELS:
             search(name, int(sys.argv[2]))
         return
+    for name in sys.argv[1:] or TOWERS:
+        write_whole(name)
+    if sys.argv[1:]:
+        return
     cases = write_images()
-    for seed, name in enumerate(TOWERS):
-        write_tower(name, seed)
     truth = dict(images=cases, sizes=sizes(), positions=positions(), grids=GRIDS)
     (OUT / "vision.json").write_text(json.dumps(truth, separators=(",", ":")).replace('{"file"', '\n{"file"') + "\n")
     total = sum(path.stat().st_size for path in OUT.rglob("*") if path.is_file())

@@ -83,8 +83,12 @@ mod tests {
             serde_json::from_str(r#"{"prompt_tokens":5,"completion_tokens":7}"#).unwrap();
         assert_eq!(usage, Usage { prompt_tokens: 5, completion_tokens: 7, ..Usage::default() });
         let text = serde_json::to_string(&usage).unwrap();
-        assert!(["reasoning", "drafted", "accepted"].iter().all(|name| !text.contains(name)), "{text}");
-        let thinking = Usage { reasoning_tokens: 6, drafted_tokens: 5, accepted_tokens: 4, ..usage };
+        assert!(
+            ["reasoning", "drafted", "accepted"].iter().all(|name| !text.contains(name)),
+            "{text}"
+        );
+        let thinking =
+            Usage { reasoning_tokens: 6, drafted_tokens: 5, accepted_tokens: 4, ..usage };
         let text = serde_json::to_string(&thinking).unwrap();
         assert_eq!(serde_json::from_str::<Usage>(&text).unwrap(), thinking, "{text}");
     }

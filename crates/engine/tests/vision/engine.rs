@@ -70,7 +70,7 @@ pub(super) fn answer(engine: &Engine, request: &Request) -> (String, usize, usiz
 
 #[test]
 fn images_are_encoded_once_and_answer_as_their_rows_do() {
-    for name in ["qwen2vl", "qwen3vl"] {
+    for name in ["qwen2vl", "qwen3vl", "qwen3.5"] {
         let (temporary, file) = model(name, Some(name));
         let engine = Engine::start(&file, &options()).unwrap();
         let (one, other) = (picture(40, 20, 1), picture(40, 20, 2));

@@ -26,7 +26,7 @@ impl Projector {
         let stored = SafeTensors::deserialize(&bytes).unwrap();
         let mut tensors = BTreeMap::new();
         for (key, view) in stored.tensors() {
-            let key = key.trim_start_matches("model.").trim_start_matches("visual.");
+            let Some((_, key)) = key.split_once("visual.") else { continue };
             let (pairs, _) = view.data().as_chunks::<2>();
             let numbers = pairs.iter().map(|pair| f16::from_le_bytes(*pair).to_f32()).collect();
             convert(name, key, view.shape().to_vec(), numbers, &mut tensors);

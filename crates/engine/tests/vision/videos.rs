@@ -80,7 +80,7 @@ fn by_rows(engine: &Engine, name: &str, frames: &[Image], indices: &[usize]) -> 
 
 #[test]
 fn pairs_of_frames_answer_as_the_whole_video_does() {
-    for name in ["qwen2vl", "qwen3vl"] {
+    for name in ["qwen2vl", "qwen3vl", "qwen3.5"] {
         let (_temporary, file) = model(name, Some(name));
         let engine = Engine::start(&file, &options()).unwrap();
         for count in [8, 9, 1] {

@@ -52,7 +52,9 @@ impl Whole {
         let file = GgufFile::open(from.join("text.gguf")).unwrap();
         let mut tensors = Tensors::new();
         let prefix = if name.starts_with("qwen3") { "model.language_model" } else { "model" };
-        for (ours, info) in file.tensors() {
+        // Of a hybrid the safetensors have the text model, too.
+        let is_hybrid = name == "qwen3.5";
+        for (ours, info) in file.tensors().filter(|_| !is_hybrid) {
             let data = file.data(info).unwrap().to_vec();
             let dtype = match format!("{:?}", info.dtype).as_str() {
                 "F16" => Dtype::F16,

@@ -41,8 +41,7 @@ fn call(id: &str) -> ToolCall {
 }
 
 fn completed(first: Choice) -> Outcome {
-    let usage =
-        Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8, ..Usage::NONE };
+    let usage = Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8, ..Usage::NONE };
     Outcome::Completed(Completion { first, usage, ..Completion::default() })
 }
 

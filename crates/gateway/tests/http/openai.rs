@@ -121,8 +121,13 @@ pub(crate) fn finishes(events: &[Value], index: usize) -> Vec<String> {
 }
 
 /// The usage of [`completed`].
-pub(crate) const USAGE: Usage =
-    Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8, reasoning_tokens: 5, ..Usage::NONE };
+pub(crate) const USAGE: Usage = Usage {
+    prompt_tokens: 12,
+    completion_tokens: 34,
+    cached_tokens: 8,
+    reasoning_tokens: 5,
+    ..Usage::NONE
+};
 
 /// Returns an outcome with these answers.
 pub(crate) fn completed<const N: usize>(choices: [Choice; N]) -> Outcome {

@@ -46,8 +46,13 @@ const KEYS: [&str; 31] = [
     "safety_identifier",
     "prompt_cache_key",
 ];
-const USAGE: Usage =
-    Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8, reasoning_tokens: 5, ..Usage::NONE };
+const USAGE: Usage = Usage {
+    prompt_tokens: 12,
+    completion_tokens: 34,
+    cached_tokens: 8,
+    reasoning_tokens: 5,
+    ..Usage::NONE
+};
 
 /// Sends a body, to which the model is added.
 pub(crate) fn post(client: &Client, mut body: Value) -> Reply {

@@ -65,8 +65,7 @@ async fn tasks_and_outcomes_of_every_kind_are_returned_unchanged(on: Fixture) {
     let embed = Task { kind: embed, prompt: Prompt::default(), max_tokens: 0, ..task() };
     let form = AnswerForm { one_call: true, echo: true, ..AnswerForm::default() };
     let several = Task { n: 3, prompt: Prompt::Tokens(vec![7]), form, ..task() };
-    let usage =
-        Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3, ..Usage::NONE };
+    let usage = Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3, ..Usage::NONE };
     let choice = |text: &str| Choice { text: text.into(), ..Choice::default() };
     let vectors = Completion {
         embeddings: vec![Embedding(vec![0.1, -0.2]), Embedding(vec![1.0])],
