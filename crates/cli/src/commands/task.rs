@@ -287,8 +287,12 @@ pub(super) fn print_result(result: &Value, as_json: bool, output: &mut Output) -
 
 pub(super) fn figures(metrics: &Value) -> String {
     let figure = |name: &str| metrics[name].as_f64().unwrap_or_default();
+    let drafted = match figure("drafted_tokens") {
+        0.0 => String::new(),
+        drafted => format!(", {} of {drafted} drafted tokens accepted", figure("accepted_tokens")),
+    };
     format!(
-        "waited {:.2} s, computed {:.2} s, {} prompt ({} cached) + {} completion tokens, {:.1} tokens/s",
+        "waited {:.2} s, computed {:.2} s, {} prompt ({} cached) + {} completion tokens, {:.1} tokens/s{drafted}",
         figure("queue_wait_time"),
         figure("processing_time"),
         figure("prompt_tokens"),
@@ -318,13 +322,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metrics_line_includes_cached_tokens() {
-        let metrics = json!({
+    fn metrics_line_includes_cached_and_drafted_tokens() {
+        let mut metrics = json!({
             "queue_wait_time": 2.3, "processing_time": 5.8, "prompt_tokens": 50,
             "cached_tokens": 32, "completion_tokens": 200, "tokens_per_second": 34.48,
         });
         let told = "waited 2.30 s, computed 5.80 s, 50 prompt (32 cached) + 200 completion tokens, 34.5 tokens/s";
         assert_eq!(figures(&metrics), told);
+        metrics["drafted_tokens"] = json!(60);
+        metrics["accepted_tokens"] = json!(41);
+        assert_eq!(figures(&metrics), format!("{told}, 41 of 60 drafted tokens accepted"));
     }
 
     #[test]
