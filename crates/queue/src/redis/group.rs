@@ -158,11 +158,9 @@ struct Sending<T: Member> {
 
 impl<T: Member> Sending<T> {
     async fn run(mut self) {
-        loop {
-            // Callers that are about to join do so first, and those that the last call answered go on: the next call
-            // has more members, of which each costs less. This takes no time if nothing else can run.
-            tokio::task::yield_now().await;
-            let Some((since, batch)) = self.group.next() else { break };
+        // Let callers that are about to join do so; this takes no time if there are none.
+        tokio::task::yield_now().await;
+        while let Some((since, batch)) = self.group.next() {
             if batch.is_empty() {
                 continue; // nobody waits for those any more
             }
