@@ -4,7 +4,7 @@
 Three phases: the text model learns from rows made of the truth (truth.py), in the place of a tower's; the tower learns to make
 these rows; then both learn together. The first two are independent. Every picture is drawn anew.
 
-    python scripts/models/demo/train_vision.py --folder runs/vl                  # about two hours on two cores
+    python scripts/models/demo/train_vision.py --folder runs/vl                  # about three hours on two cores
     python scripts/models/demo/train_vision.py --folder runs/vl --tower scripts/models/demo/tower.gguf   # from a tower that reads
     python scripts/models/demo/train_vision.py --folder runs/vl --resume         # after a stop
     python scripts/models/demo/train_vision.py --folder /tmp/smoke --text-steps 4 --tower-steps 4 --joint-steps 4   # a check of the code
@@ -45,6 +45,7 @@ import vision_model  # noqa: E402
 from acting import Acting  # noqa: E402
 from corpus import Corpus  # noqa: E402
 from evaluate import dequantized, read  # noqa: E402
+from gaze import GAZE  # noqa: E402
 from looking import Looking  # noqa: E402
 from train import ROOT, Sampler, pad  # noqa: E402
 from truth import MERGE, TrueRows  # noqa: E402
@@ -54,8 +55,11 @@ HINT_WEIGHTS = {"letters": 0.5, "blank": 1.0, "places": 0.5, "kinds": 0.5, "colo
 PHASES = ("text", "tower", "joint")
 # The peak of the learning rates in the last phase, of those of the first two.
 JOINT_RATE = 0.4
-# Digits of coordinates are many, and the last of them can't be known.
+# The share of the text model's steps without coordinates, and the share of conversations about places after them.
+EASY_UNTIL, PLACES_SHARE = 0.3, 0.6
+# Digits of coordinates are many, and the last of them can't be known from a picture.
 DIGIT_WEIGHT = 0.4
+GAZE_WEIGHT = 0.3
 # Tokens of one pass of the text model, padding included.
 PASS_TOKENS = 2048
 
@@ -163,11 +167,8 @@ class Trainer:
         if phase == "tower":
             return self._fill(lambda: Sample(patches=[picture_patches(self.looking.picture(rng, 1.0, dense=rng.random() < 0.25))])), []
         conversations = Conversations(self.corpus, self.looking, Encoder(self.tokenizer))
-        # The text model begins with one thing in a picture, and without coordinates.
-        ease = 1.0 if phase == "joint" else done / (0.3 * count) - 1
-        samples = self._fill(lambda: conversations.draw(rng, min(1.0, ease)) if ease >= 0 else conversations.draw_easy(rng, 0.4 * (ease > -1 / 3)))
+        samples = self._fill(lambda: self._conversation(rng, conversations, 1.0 if phase == "joint" else done / count))
         for sample in samples:
-            sample.weights = [weight * (DIGIT_WEIGHT if id in self.digits else 1.0) for id, weight in zip(sample.ids, sample.weights)]
             if phase == "text":
                 sample.patches = [replace(image, pixels=image.pixels[:, :0]) for image in sample.patches]
         sampler = Sampler(self.corpus, self.tokenizer, 0, args.text_tokens)
@@ -177,6 +178,22 @@ class Trainer:
             texts.append(sampler.sample(1.0))
             tokens += len(texts[-1][0])
         return samples, texts
+
+    def _conversation(self, rng: random.Random, conversations: Conversations, progress: float) -> Sample:
+        """Draw a conversation for the share of the text model's steps that are done.
+
+        It begins with one thing in a picture and without coordinates; then many are about places, first of one thing.
+        """
+        if progress < EASY_UNTIL:
+            return conversations.draw_easy(rng, 0.4 * (progress > EASY_UNTIL * 2 / 3))
+        if rng.random() < PLACES_SHARE * (1 - progress):
+            sample = conversations.draw_places(rng, 0.4 * (rng.random() < progress))
+            digit, other = 3.0, 0.3
+        else:
+            sample = conversations.draw(rng, min(1.0, 3 * (progress - EASY_UNTIL)))
+            digit, other = 2.0 if progress < 1 else DIGIT_WEIGHT, 1.0
+        sample.weights = [weight * (digit if id in self.digits else other) for id, weight in zip(sample.ids, sample.weights)]
+        return sample
 
     def _fill(self, draw: Callable[[], Sample]) -> list[Sample]:
         """Draw samples until they have enough patches."""
@@ -195,7 +212,8 @@ class Trainer:
         if phase == "text":
             seen = SimpleNamespace(pooler_output=self.true_rows(classes, numbers), deepstack_features=[])
             losses = {"answers": self._answers(samples, seen, images), "text": self._text(texts)}
-            return losses | {"total": sum(losses.values())}
+            gaze = GAZE.take()
+            return losses | {"gaze": gaze, "total": sum(losses.values()) + GAZE_WEIGHT * gaze}
         seen = vision_model.see(self.model, images)
         hints = self.hints.losses(seen, images)
         made = self.true_rows.losses(seen.pooler_output, classes, numbers)
@@ -203,7 +221,9 @@ class Trainer:
         if phase == "tower":
             return hints | made | {"total": hint + sum(made.values())}
         losses = {"answers": self._answers(samples, seen, images), "text": self._text(texts)}
-        return hints | made | losses | {"total": sum(losses.values()) + 0.2 * hint + 0.3 * made["rows"]}
+        gaze = GAZE.take()
+        total = sum(losses.values()) + GAZE_WEIGHT * gaze + 0.2 * hint + 0.3 * made["rows"]
+        return hints | made | losses | {"gaze": gaze, "total": total}
 
     def _answers(self, samples: list[Sample], seen, images: list[Patches]) -> torch.Tensor:  # noqa: ANN001
         rows, start = {}, 0
@@ -224,7 +244,8 @@ class Trainer:
                 positions[:, i, : len(sample.ids)] = torch.from_numpy(sample.positions(image_id))
             index = torch.cat([torch.empty(0, dtype=torch.long), *(rows[id(i)] for s in part for i in s.patches)])
             deep = [values[index] for values in seen.deepstack_features]
-            states = vision_model.read_text(self.model, ids, positions, seen.pooler_output[index], deep)[:, :-1]
+            with GAZE.towards([sample.targets for sample in part], width):
+                states = vision_model.read_text(self.model, ids, positions, seen.pooler_output[index], deep)[:, :-1]
             spoken = weights[:, 1:] > 0
             logits = self.model.lm_head(states[spoken]).float()
             each = functional.cross_entropy(logits, ids[:, 1:][spoken], reduction="none")
@@ -298,7 +319,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, default=ROOT / "crates/engine/assets/demo.gguf", help="text model to start from, or one that sees")
     parser.add_argument("--tower", type=Path, help="projector to start from; the default is a new tower")
     parser.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
-    for phase, steps in zip(PHASES, (1_000, 850, 600)):
+    for phase, steps in zip(PHASES, (2_700, 850, 600)):
         parser.add_argument(f"--{phase}-steps", type=int, default=steps)
     parser.add_argument("--patches", type=int, default=2048, help="patches of the pictures of a step")
     parser.add_argument("--text-tokens", type=int, default=512, help="tokens of text conversations in a step")

@@ -19,6 +19,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
+import gaze
 from acting import Acting
 from corpus import Corpus
 from looking import SPELLED, Look, Looking, plain
@@ -129,6 +130,8 @@ class Sample:
     # Of each token as a target; 0 outside answers.
     weights: list[float] = field(default_factory=list)
     patches: list[Patches] = field(default_factory=list)
+    # Where positions should look.
+    targets: list[gaze.Target] = field(default_factory=list)
 
     def positions(self, image_id: int) -> np.ndarray:
         """Return the positions of the tokens in time, height and width: [3, tokens]."""
@@ -201,6 +204,8 @@ class Encoder:
             ids = self.answer(piece) if spoken else self.text(piece, grids)
             sample.ids += ids
             sample.weights += [len(ids) ** -0.5 if spoken else 0.0] * len(ids)
+        spoken = [weight > 0 for weight in sample.weights]
+        sample.targets = gaze.targets(sample.ids, spoken, sample.patches, pictures, self.tokenizer)
         return sample
 
 
@@ -240,6 +245,15 @@ class Conversations:
         if rng.random() < 0.05:
             turns.append(self.corpus._turn(rng, 1.0))
         return self.encoder.sample(rng, system, turns, pictures)
+
+    def draw_places(self, rng: random.Random, ease: float) -> Sample:
+        """Draw a conversation about the places of shapes or words."""
+        form = rng.choice(["shapes", "shapes", "words"])
+        picture = self.looking.picture(rng, ease, form=form)
+        tasks = {"box": 3, "point": 3, "boxes": 1} if form == "shapes" else {"spot": 4, "html": 1}
+        looks = [self.looking.look(rng, picture, *rng.choices(list(tasks), tasks.values())) for _ in range(4)]
+        turns = [self._turn(rng, look, int(index == 0)) for index, look in enumerate(looks)]
+        return self.encoder.sample(rng, None, turns, [picture])
 
     def draw_easy(self, rng: random.Random, ease: float) -> Sample:
         """Draw a conversation about shapes or words only, without coordinates."""

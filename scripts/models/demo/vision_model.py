@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from tokenizers import Tokenizer
@@ -10,6 +12,7 @@ from torch.nn import functional
 from transformers import DynamicCache, Qwen3ForCausalLM, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from gaze import GAZE
 from pictures import COLORS, KINDS, MAX_LETTERS, MAX_SHAPES, MAX_WORDS
 from train import ROPE, SIZES, TEMPLATE
 from truth import BINS, LETTERS, MERGE, NUMBERS, divergence, places_of
@@ -80,13 +83,19 @@ def start_from(model: Qwen3VLForConditionalGeneration, tokenizer: Tokenizer, tex
             target.embed_tokens.weight[id] = rows.mean(0)
 
 
-def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Plain attention, which is faster than torch's fused one on CPUs. The queries are scaled."""
+def _attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None,
+    note: Callable[[torch.Tensor], None] | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """Plain attention, which is faster than torch's fused one on CPUs. The queries are scaled. `note` gets the shares."""
     with torch.autocast("cpu", enabled=False):
         scores = query.to(value.dtype) @ key.to(value.dtype).transpose(-1, -2)
         if mask is not None:
             scores = scores.masked_fill(mask, float("-inf"))
-        return scores.softmax(-1) @ value
+        shares = scores.softmax(-1)
+        if note:
+            note(shares)
+        return shares @ value
 
 
 def _tower_attention(module, query, key, value, attention_mask, scaling, dropout=0.0, sizes=None, **_):  # noqa: ANN001
@@ -121,7 +130,7 @@ def _causal_attention(module, query, key, value, attention_mask, scaling, dropou
     mask = None
     if count > 1:
         mask = torch.ones(count, key.shape[2], dtype=torch.bool).triu(1 + key.shape[2] - count)
-    out = _attend(query, key[:, :, None], value[:, :, None], mask)
+    out = _attend(query, key[:, :, None], value[:, :, None], mask, lambda shares: GAZE.note(module.layer_idx, shares.flatten(1, 2)))
     return out.reshape(samples, heads, count, width).transpose(1, 2), None
 
 
