@@ -16,8 +16,7 @@ fn a_lost_device_ends_its_worker_and_its_tasks_are_retried() {
     let model = model.to_str().expect("UTF-8");
     let settings = &[("MAX_BATCH_SIZE", "3")];
     let mut system = System::start(&Plan { model, workers: 0, lease: LEASE, settings });
-    let doomed =
-        system.add_worker(&[("QWEN_QUEUE_LOSE_DEVICE_AFTER", "40"), ("SPECULATION", "off")]);
+    let doomed = system.add_worker(&[("QWEN_QUEUE_LOSE_DEVICE_AFTER", "40")]);
     system.wait_for_workers(1);
     let mut witness = Witness::new();
     // Three run and one is queued when the device is lost.

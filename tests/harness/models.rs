@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process::binary;
+use crate::process::{SLOW_MODEL, binary};
 
 /// Returns the path of a committed fixture, e.g. `qwen3/qwen3-f16.gguf`.
 pub fn fixture(name: &str) -> PathBuf {
@@ -17,7 +17,7 @@ pub fn fixture(name: &str) -> PathBuf {
 /// If it can't be made.
 pub fn slow() -> PathBuf {
     let tool = binary("qwen-queue");
-    let path = tool.with_file_name("slow-model.gguf");
+    let path = tool.with_file_name(SLOW_MODEL);
     if !path.exists() {
         // Tests run concurrently: each may make the file; the last rename wins.
         let part = tool.with_file_name(format!("slow-model-{}.gguf", std::process::id()));

@@ -15,6 +15,15 @@ pub const KEY: &str = "test-key-0123456789";
 /// The operators' key, for tests that use one.
 pub const ADMIN_KEY: &str = "test-operator-0123456789";
 
+/// The name of the slow model's file (`models::slow`).
+pub const SLOW_MODEL: &str = "slow-model.gguf";
+
+/// Returns the setting that keeps the slow model slow, if a process uses it: its answers repeat themselves, so that
+/// speculation would make them several times as fast.
+pub fn pace(settings: &[(&str, &str)]) -> Option<(&'static str, &'static str)> {
+    settings.iter().any(|(_, value)| value.contains(SLOW_MODEL)).then_some(("SPECULATION", "off"))
+}
+
 /// Returns the path of a binary of this workspace, in the build folder of the running test.
 ///
 /// # Panics
@@ -70,6 +79,7 @@ impl Process {
             .env("HOME", home.path())
             .env("RUST_BACKTRACE", "1")
             .env("HOST", "127.0.0.1")
+            .envs(pace(settings))
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(open())

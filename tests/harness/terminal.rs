@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use crate::cli::Cli;
-use crate::process::{Home, binary};
+use crate::process::{Home, binary, pace};
 use crate::wait_for;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -64,6 +64,7 @@ impl Terminal {
             .env("HOME", home.path())
             .env("HOST", "127.0.0.1")
             .env("QWEN_QUEUE", binary("qwen-queue"))
+            .envs(pace(settings))
             .envs(settings.iter().copied());
         let mut terminal = Self::open(command, line);
         let seen = terminal.wait_for_text("pid=") + &terminal.wait_for_text(".");
