@@ -377,14 +377,17 @@ def noise(count: int, seed: int) -> np.ndarray:
     return ((mixed >> np.uint64(8)).astype(np.float64) / (1 << 23) - 1).astype(np.float32)
 
 
+def is_hybrid(model: torch.nn.Module) -> bool:
+    return isinstance(model, Qwen3_5ForConditionalGeneration)
+
+
 def randomize(model: torch.nn.Module, seed: int) -> None:
     """Draws weights that are large enough for mistakes to show, and that f16 stores exactly."""
     torch.manual_seed(seed)
-    is_hybrid = isinstance(model, Qwen3_5ForConditionalGeneration)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm" in name or "ln_q" in name:
-                zero_centred = is_hybrid and "language_model" in name and "linear_attn.norm" not in name
+                zero_centred = is_hybrid(model) and "language_model" in name and "linear_attn.norm" not in name
                 values = torch.randn_like(weight) * 0.2 + (1 if name.endswith("weight") and not zero_centred else 0)
             elif weight.ndim == 1:
                 values = torch.randn_like(weight) * 0.3
@@ -475,7 +478,7 @@ def greedy(model: torch.nn.Module, name: str, least: float = 0.0) -> tuple[list[
 
 def write_text(name: str, model: torch.nn.Module, path: Path) -> None:
     """Writes the text model as GGUF, in f16."""
-    if name == "qwen3.5":
+    if is_hybrid(model):
         return write_hybrid_text(model, path)
     *_, text, sections = MODELS[name]
     # Qwen2.5-VL has the text model of Qwen2-VL.
@@ -580,8 +583,8 @@ def write_config(model: torch.nn.Module, folder: Path) -> None:
         (folder / "config.json").write_text((Path(saved_to) / "config.json").read_text())
         with safe_open(Path(saved_to) / "model.safetensors", "pt") as file:
             shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}
-    if model.config.model_type == "qwen3_5":
-        return
+    if is_hybrid(model):
+        return  # `model.safetensors` has the tensors themselves
     text = json.dumps(shapes, separators=(",", ":")).replace('],"', '],\n"')
     (folder / "tensors.json").write_text(text + "\n")
 
@@ -619,7 +622,7 @@ def write_whole(name: str) -> None:
     folder = OUT / name
     model = write_model(name, SEEDS[name])
     tower = model.model.visual
-    if name == "qwen3.5":
+    if is_hybrid(model):
         # The whole model under the names of its publishers, since its text model's names and order differ in GGUF.
         weights = model.state_dict()
     else:

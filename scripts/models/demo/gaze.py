@@ -89,8 +89,10 @@ class Gaze:
             mask[keys] = 1
         samples, places = (torch.tensor([one[axis] for one in flat], dtype=torch.long) for axis in (0, 1))
         self._wanted = (samples, places, masks) if flat else None
-        yield
-        self._wanted = None
+        try:
+            yield
+        finally:
+            self._wanted = None
 
     def note(self, layer: int, shares: torch.Tensor) -> None:
         """Take the attention of a layer: [samples, heads, tokens, tokens]."""

@@ -57,8 +57,9 @@ PHASES = ("text", "tower", "joint")
 JOINT_RATE = 0.4
 # The share of the text model's steps without coordinates, and the share of conversations about places after them.
 EASY_UNTIL, PLACES_SHARE = 0.3, 0.6
-# Digits of coordinates are many, and the last of them can't be known from a picture.
-DIGIT_WEIGHT = 0.4
+# The weights of digits and of other tokens: in conversations about places, and in others while rows are the truth. The last
+# digits can't be known from pixels, and digits are many.
+PLACES_WEIGHTS, TRUE_WEIGHTS, PIXELS_WEIGHTS = (3.0, 0.3), (2.0, 1.0), (0.4, 1.0)
 GAZE_WEIGHT = 0.3
 # Tokens of one pass of the text model, padding included.
 PASS_TOKENS = 2048
@@ -167,7 +168,10 @@ class Trainer:
         if phase == "tower":
             return self._fill(lambda: Sample(patches=[picture_patches(self.looking.picture(rng, 1.0, dense=rng.random() < 0.25))])), []
         conversations = Conversations(self.corpus, self.looking, Encoder(self.tokenizer))
-        samples = self._fill(lambda: self._conversation(rng, conversations, 1.0 if phase == "joint" else done / count))
+        if phase == "text":
+            samples = self._fill(lambda: self._lesson(rng, conversations, done / count))
+        else:
+            samples = self._fill(lambda: self._weighted(conversations.draw(rng, 1.0), PIXELS_WEIGHTS))
         for sample in samples:
             if phase == "text":
                 sample.patches = [replace(image, pixels=image.pixels[:, :0]) for image in sample.patches]
@@ -179,19 +183,20 @@ class Trainer:
             tokens += len(texts[-1][0])
         return samples, texts
 
-    def _conversation(self, rng: random.Random, conversations: Conversations, progress: float) -> Sample:
-        """Draw a conversation for the share of the text model's steps that are done.
+    def _lesson(self, rng: random.Random, conversations: Conversations, progress: float) -> Sample:
+        """Draw a conversation for the text model, of whose steps the share `progress` is done.
 
         It begins with one thing in a picture and without coordinates; then many are about places, first of one thing.
         """
         if progress < EASY_UNTIL:
             return conversations.draw_easy(rng, 0.4 * (progress > EASY_UNTIL * 2 / 3))
         if rng.random() < PLACES_SHARE * (1 - progress):
-            sample = conversations.draw_places(rng, 0.4 * (rng.random() < progress))
-            digit, other = 3.0, 0.3
-        else:
-            sample = conversations.draw(rng, min(1.0, 3 * (progress - EASY_UNTIL)))
-            digit, other = 2.0 if progress < 1 else DIGIT_WEIGHT, 1.0
+            return self._weighted(conversations.draw_places(rng, 0.4 * (rng.random() < progress)), PLACES_WEIGHTS)
+        return self._weighted(conversations.draw(rng, min(1.0, 3 * (progress - EASY_UNTIL))), TRUE_WEIGHTS)
+
+    def _weighted(self, sample: Sample, weights: tuple[float, float]) -> Sample:
+        """Multiply the weights of a sample's digits, and of its other tokens."""
+        digit, other = weights
         sample.weights = [weight * (digit if id in self.digits else other) for id, weight in zip(sample.ids, sample.weights)]
         return sample
 
@@ -211,19 +216,21 @@ class Trainer:
         classes, numbers = (torch.from_numpy(np.concatenate([getattr(image, name) for image in images])) for name in ("classes", "numbers"))
         if phase == "text":
             seen = SimpleNamespace(pooler_output=self.true_rows(classes, numbers), deepstack_features=[])
-            losses = {"answers": self._answers(samples, seen, images), "text": self._text(texts)}
-            gaze = GAZE.take()
-            return losses | {"gaze": gaze, "total": sum(losses.values()) + GAZE_WEIGHT * gaze}
+            losses = self._spoken(samples, texts, seen, images)
+            return losses | {"total": sum(losses.values())}
         seen = vision_model.see(self.model, images)
         hints = self.hints.losses(seen, images)
         made = self.true_rows.losses(seen.pooler_output, classes, numbers)
         hint = sum(HINT_WEIGHTS[name] * loss for name, loss in hints.items())
         if phase == "tower":
             return hints | made | {"total": hint + sum(made.values())}
-        losses = {"answers": self._answers(samples, seen, images), "text": self._text(texts)}
-        gaze = GAZE.take()
-        total = sum(losses.values()) + GAZE_WEIGHT * gaze + 0.2 * hint + 0.3 * made["rows"]
-        return hints | made | losses | {"gaze": gaze, "total": total}
+        losses = self._spoken(samples, texts, seen, images)
+        return hints | made | losses | {"total": sum(losses.values()) + 0.2 * hint + 0.3 * made["rows"]}
+
+    def _spoken(self, samples: list[Sample], texts: list, seen, images: list[Patches]) -> dict[str, torch.Tensor]:  # noqa: ANN001
+        """Return the losses of the text model, weighted."""
+        answers = self._answers(samples, seen, images)
+        return {"answers": answers, "text": self._text(texts), "gaze": GAZE_WEIGHT * GAZE.take()}
 
     def _answers(self, samples: list[Sample], seen, images: list[Patches]) -> torch.Tensor:  # noqa: ANN001
         rows, start = {}, 0

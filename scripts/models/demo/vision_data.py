@@ -204,8 +204,8 @@ class Encoder:
             ids = self.answer(piece) if spoken else self.text(piece, grids)
             sample.ids += ids
             sample.weights += [len(ids) ** -0.5 if spoken else 0.0] * len(ids)
-        spoken = [weight > 0 for weight in sample.weights]
-        sample.targets = gaze.targets(sample.ids, spoken, sample.patches, pictures, self.tokenizer)
+        answered = [weight > 0 for weight in sample.weights]
+        sample.targets = gaze.targets(sample.ids, answered, sample.patches, pictures, self.tokenizer)
         return sample
 
 
@@ -249,18 +249,18 @@ class Conversations:
     def draw_places(self, rng: random.Random, ease: float) -> Sample:
         """Draw a conversation about the places of shapes or words."""
         form = rng.choice(["shapes", "shapes", "words"])
-        picture = self.looking.picture(rng, ease, form=form)
-        tasks = {"box": 3, "point": 3, "boxes": 1} if form == "shapes" else {"spot": 4, "html": 1}
-        looks = [self.looking.look(rng, picture, *rng.choices(list(tasks), tasks.values())) for _ in range(4)]
-        turns = [self._turn(rng, look, int(index == 0)) for index, look in enumerate(looks)]
-        return self.encoder.sample(rng, None, turns, [picture])
+        return self._about_one(rng, ease, form, {"box": 3, "point": 3, "boxes": 1} if form == "shapes" else {"spot": 4, "html": 1}, 4)
 
     def draw_easy(self, rng: random.Random, ease: float) -> Sample:
         """Draw a conversation about shapes or words only, without coordinates."""
         form = rng.choice(["shapes", "words"])
-        picture = self.looking.picture(rng, ease, form=form)
         tasks = {"describe": 4, "color_of": 2, "kind_of": 1} if form == "shapes" else {"read": 4, "describe": 1}
-        looks = [self.looking.look(rng, picture, *rng.choices(list(tasks), tasks.values())) for _ in range(rng.randint(1, 4))]
+        return self._about_one(rng, ease, form, tasks, rng.randint(1, 4))
+
+    def _about_one(self, rng: random.Random, ease: float, form: str, tasks: dict[str, int], count: int) -> Sample:
+        """Draw a picture and `count` questions about it, of tasks with these weights."""
+        picture = self.looking.picture(rng, ease, form=form)
+        looks = [self.looking.look(rng, picture, *rng.choices(list(tasks), tasks.values())) for _ in range(count)]
         turns = [self._turn(rng, look, int(index == 0)) for index, look in enumerate(looks)]
         return self.encoder.sample(rng, None, turns, [picture])
 

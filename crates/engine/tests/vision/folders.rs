@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::engine::{answer, model, options, picture};
 use super::folder;
-use super::texts::{HYBRID, MODELS};
-use super::whole::{Whole, turn, widen};
+use super::towers::TOWERS;
+use super::whole::{MODELS, Whole, turn, widen};
 
 /// A change to a model.
 type Change = Box<dyn Fn(&mut Whole)>;
@@ -174,7 +174,7 @@ fn request(engine: &Engine) -> Request {
 /// A model in safetensors sees without a projector, and answers as the GGUF files of the same model.
 #[test]
 fn engines_see_and_answer_as_with_gguf_and_projector() {
-    for name in MODELS.into_iter().chain([HYBRID]) {
+    for name in TOWERS {
         let (_temporary, gguf) = model(name, Some(name));
         let gguf = Engine::start(&gguf, &options()).unwrap();
         let whole = Whole::of(name);

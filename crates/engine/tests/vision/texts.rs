@@ -10,13 +10,9 @@ use engine::vision::tower::TowerWorkspace;
 use engine::vision::{Grid, Patches, Precision, Tower};
 use serde_json::Value;
 
+use super::towers::TOWERS;
 use super::whole::Whole;
 use super::{distance, folder, noise, number, numbers};
-
-/// The models whose names in transformers follow from those in GGUF.
-pub(super) const MODELS: [&str; 4] = ["qwen2vl", "qwen2.5vl", "qwen3vl", "qwen3vlmoe"];
-/// The model whose text model is a hybrid.
-pub(super) const HYBRID: &str = "qwen3.5";
 
 /// The format of a model's files.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +29,7 @@ const STORED: usize = 8;
 
 /// Returns all models in all formats.
 fn every_format() -> impl Iterator<Item = (&'static str, Format)> {
-    MODELS.into_iter().chain([HYBRID]).flat_map(|name| FORMATS.map(|format| (name, format)))
+    TOWERS.into_iter().flat_map(|name| FORMATS.map(|format| (name, format)))
 }
 
 struct Bench {
@@ -181,7 +177,7 @@ fn forty_eight_greedy_tokens_equal_transformers() {
 /// Each of these mistakes would be seen in the logits.
 #[test]
 fn wrong_positions_and_missing_deepstack_change_the_logits() {
-    for name in MODELS.into_iter().chain([HYBRID]) {
+    for name in TOWERS {
         let mut bench = Bench::new(name, Format::Gguf);
         let (prompt, expected) = (bench.prompts[1].clone(), bench.logits[1].clone());
         let tokens = Bench::tokens(&prompt);

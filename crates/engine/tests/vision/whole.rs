@@ -13,6 +13,9 @@ use tempfile::TempDir;
 
 use super::folder;
 
+/// The models whose names in transformers follow from those in GGUF.
+pub(super) const MODELS: [&str; 4] = ["qwen2vl", "qwen2.5vl", "qwen3vl", "qwen3vlmoe"];
+
 /// Tensors of a layer: after `blk.N.` and after `layers.N.`.
 const LAYER: [(&str, &str); 12] = [
     ("attn_norm", "input_layernorm"),
@@ -52,9 +55,9 @@ impl Whole {
         let file = GgufFile::open(from.join("text.gguf")).unwrap();
         let mut tensors = Tensors::new();
         let prefix = if name.starts_with("qwen3") { "model.language_model" } else { "model" };
-        // Of a hybrid the safetensors have the text model, too.
-        let is_hybrid = name == "qwen3.5";
-        for (ours, info) in file.tensors().filter(|_| !is_hybrid) {
+        // Of the others the safetensors have the text model, too.
+        let is_renamed = MODELS.contains(&name);
+        for (ours, info) in file.tensors().filter(|_| is_renamed) {
             let data = file.data(info).unwrap().to_vec();
             let dtype = match format!("{:?}", info.dtype).as_str() {
                 "F16" => Dtype::F16,
